@@ -1,0 +1,142 @@
+"""A model bundle: a manifest and the files that it names, read once, verified, opened from those bytes."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import tomllib
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.errors import BundleError
+from edge.vision.image import InputRule
+
+MANIFEST = "manifest.toml"
+FORMAT_VERSION = 1
+
+Format = Literal["onnx", "tflite"]
+Precision = Literal["fp32", "int8"]
+FileName = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
+Sha256 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$")]
+
+
+class Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Base of the manifest's tables: frozen, and a key that nobody reads is refused."""
+
+
+class File(Strict):
+    file: FileName
+    sha256: Sha256
+
+
+class Graph(File):
+    """One network file. An ONNX graph serves both ONNX Runtime and OpenVINO."""
+
+    format: Format
+    precision: Precision
+
+
+class Thresholds(Strict):
+    """score: a frame above it is rejected (the gate's are per surface, in its arrays). map: a pixel above it is part
+    of a defect. how: what they were set on, in a sentence."""
+
+    score: float | None = None
+    map: float | None = None
+    how: str
+
+
+class Scoring(Strict):
+    """pooling: how a reconstruction's map becomes the frame's score: its `max` or its `mean` (Zouar's L2 distance up to
+    a constant). blur: sigma in pixels of the input that the squared difference is smoothed with. least_area: defects
+    with fewer map pixels are not named."""
+
+    pooling: Literal["max", "mean"] = "max"
+    blur: float = 0.0
+    least_area: int = 1
+
+
+class Targets(Strict):
+    """Latency at p99 in milliseconds that the bundle is meant to meet on the box named in `measured`."""
+
+    patch_ms: float | None = None
+    frame_ms: float | None = None
+
+
+class Training(Strict):
+    data: str
+    licence: str
+    images: int
+    date: str
+    command: str
+    note: str = ""
+
+
+class Manifest(Strict):
+    """manifest.toml, key for key."""
+
+    format: int
+    name: str
+    kind: Literal["gate", "segdec", "reconstruction"]
+    surfaces: tuple[str, ...]
+    label: str = "defect"
+    input: InputRule
+    outputs: tuple[str, ...]
+    thresholds: Thresholds
+    scoring: Scoring = Scoring()
+    targets: Targets = Targets()
+    graph: tuple[Graph, ...]
+    arrays: File | None = None
+    golden: File
+    training: Training
+    measured: dict[str, float | int | str] = {}
+
+
+class Bundle(msgspec.Struct, frozen=True):
+    """A folder whose manifest was read. sha256: of the manifest, which itself names every file's digest."""
+
+    path: Path
+    manifest: Manifest
+    sha256: str
+
+    def read(self, entry: File) -> bytes:
+        """The verified bytes of one file. Raises BundleError where it is missing or not what the manifest says."""
+        path = self.path / entry.file
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise BundleError(f"{path}: {error.strerror}; the manifest names it, bring the bundle anew") from error
+        if hashlib.sha256(data).hexdigest() != entry.sha256:
+            raise BundleError(f"{path} was altered: its SHA-256 is not the manifest's; bring the bundle anew")
+        return data
+
+    def read_arrays(self, entry: File) -> dict[str, NDArray[np.generic]]:
+        """The arrays of an .npz file; never a pickle."""
+        try:
+            with np.load(io.BytesIO(self.read(entry)), allow_pickle=False) as arrays:
+                return {name: arrays[name] for name in arrays.files}
+        except (ValueError, OSError, EOFError) as error:
+            raise BundleError(f"{self.path / entry.file} is not a plain .npz file: {error}") from error
+
+
+def open_bundle(path: Path) -> Bundle:
+    """Read a bundle's manifest; its files are read when they are used. Raises BundleError naming file and field."""
+    manifest_path = path / MANIFEST
+    try:
+        data = manifest_path.read_bytes()
+    except OSError as error:
+        raise BundleError(f"cannot read {manifest_path}: {error.strerror}; is this a bundle?") from error
+    try:
+        manifest = msgspec.convert(tomllib.loads(data.decode()), Manifest)
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise BundleError(f"{manifest_path} is not TOML: {error}") from error
+    except msgspec.ValidationError as error:
+        raise BundleError(f"{manifest_path}: {error}") from error
+    if manifest.format != FORMAT_VERSION:
+        raise BundleError(f"{manifest_path}: format {manifest.format}; this edge reads format {FORMAT_VERSION}")
+    if not manifest.graph:
+        raise BundleError(f"{manifest_path}: no [[graph]]; a bundle needs at least one")
+    return Bundle(path, manifest, hashlib.sha256(data).hexdigest())

@@ -1,0 +1,53 @@
+"""LiteRT (formerly TensorFlow Lite): the small interpreter, CPU only."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from edge.engines.session import Device, Engine, Floats
+from edge.errors import EngineError
+
+try:
+    from ai_edge_litert.interpreter import Interpreter
+except ImportError:
+    from tflite_runtime.interpreter import Interpreter  # the frozen predecessor, same class
+
+
+class LitertSession:
+    """TFLite graphs have a batch of one, so a batch is run image by image."""
+
+    engine: Engine = "litert"
+    device = "cpu"
+
+    def __init__(self, interpreter: Interpreter) -> None:
+        self._interpreter = interpreter
+        self._input = interpreter.get_input_details()[0]["index"]
+        signature = interpreter.get_signature_list()["serving_default"]
+        runner = interpreter.get_signature_runner("serving_default")
+        details = runner.get_output_details()
+        self._outputs = [details[name]["index"] for name in sorted(signature["outputs"])]
+
+    def run(self, batch: Floats) -> tuple[Floats, ...]:
+        answers = [self._run_one(batch[i : i + 1]) for i in range(len(batch))]
+        if len(answers) == 1:
+            return answers[0]
+        return tuple(np.concatenate(parts) for parts in zip(*answers, strict=True))
+
+    def _run_one(self, image: Floats) -> tuple[Floats, ...]:
+        try:
+            self._interpreter.set_tensor(self._input, image)
+            self._interpreter.invoke()
+        except (RuntimeError, ValueError) as error:
+            raise EngineError(f"LiteRT failed while running: {error}") from error
+        return tuple(self._interpreter.get_tensor(index) for index in self._outputs)
+
+    def close(self) -> None:
+        del self._interpreter
+
+
+def open_graph(graph: bytes, threads: int, device: Device) -> LitertSession:
+    if device == "gpu":
+        raise EngineError('LiteRT runs on the CPU only; set device = "cpu" or "auto", or choose another engine')
+    interpreter = Interpreter(model_content=graph, num_threads=threads)
+    interpreter.allocate_tensors()
+    return LitertSession(interpreter)

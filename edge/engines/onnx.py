@@ -1,0 +1,48 @@
+"""ONNX Runtime: CPU, or CUDA where onnxruntime-gpu finds a card."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnxruntime as ort
+
+from edge.engines.session import Device, Engine, Floats
+from edge.errors import EngineError
+
+GPU_PROVIDERS = ("TensorrtExecutionProvider", "CUDAExecutionProvider")
+
+
+class OnnxSession:
+    engine: Engine = "onnx"
+
+    def __init__(self, session: ort.InferenceSession) -> None:
+        self._session = session
+        self._input = session.get_inputs()[0].name
+        # ONNX Runtime falls back to the CPU without a word, so the device is read back.
+        self.device = "gpu" if session.get_providers()[0] in GPU_PROVIDERS else "cpu"
+
+    def run(self, batch: Floats) -> tuple[Floats, ...]:
+        try:
+            return tuple(np.asarray(out) for out in self._session.run(None, {self._input: batch}))
+        except Exception as error:  # ONNX Runtime's own exceptions share no public base
+            raise EngineError(f"ONNX Runtime failed while running: {error}") from error
+
+    def close(self) -> None:
+        del self._session
+
+
+def open_graph(graph: bytes, threads: int, device: Device) -> OnnxSession:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    # Spinning worker threads starve whatever prepares the next frame.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = 3
+    available = ort.get_available_providers()
+    wanted = [] if device == "cpu" else [p for p in GPU_PROVIDERS if p in available]
+    if device == "gpu" and not wanted:
+        raise EngineError("no GPU for ONNX Runtime: install 'edge[gpu]' on a box with a CUDA card, or device = \"cpu\"")
+    try:
+        session = ort.InferenceSession(graph, options, providers=[*wanted, "CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime's own exceptions share no public base
+        raise EngineError(f"ONNX Runtime cannot open the graph: {error}") from error
+    return OnnxSession(session)

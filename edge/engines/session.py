@@ -1,0 +1,60 @@
+"""The one protocol behind which the three engines stand."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.bundle import Format
+from edge.errors import EngineError, MissingExtra
+
+Engine = Literal["onnx", "openvino", "litert"]
+Device = Literal["auto", "cpu", "gpu"]
+Floats = NDArray[np.float32]
+
+ENGINES: tuple[Engine, ...] = ("onnx", "openvino", "litert")
+READS: dict[Engine, Format] = {"onnx": "onnx", "openvino": "onnx", "litert": "tflite"}
+PACKAGES: dict[Engine, tuple[str, ...]] = {
+    "onnx": ("onnxruntime",),
+    "openvino": ("openvino",),
+    "litert": ("ai_edge_litert", "tflite_runtime"),
+}
+
+
+class Session(Protocol):
+    """One graph, opened and ready.
+
+    engine, device: what it really runs on, read back from the engine, not what was asked for.
+    """
+
+    engine: Engine
+    device: str
+
+    def run(self, batch: Floats) -> tuple[Floats, ...]:
+        """`(n, c, h, w)` float32 -> the graph's outputs, each `(n, ...)`; they may be the engine's own memory and are
+        valid until the next run. Raises EngineError."""
+        ...
+
+    def close(self) -> None:
+        """Give the engine's memory back; the session is of no use afterwards."""
+        ...
+
+
+def installed(engine: Engine) -> bool:
+    return any(find_spec(package) for package in PACKAGES[engine])
+
+
+def open_session(engine: Engine, graph: bytes, threads: int, device: Device = "auto") -> Session:
+    """Open a graph's bytes. Raises MissingExtra where the engine is not installed, EngineError where it refuses."""
+    if not installed(engine):
+        raise MissingExtra(PACKAGES[engine][0], engine, f"the engine {engine}")
+    module = import_module(f"edge.engines.{engine}")
+    try:
+        session: Session = module.open_graph(graph, threads, device)
+    except (RuntimeError, ValueError, OSError) as error:
+        raise EngineError(f"{engine} cannot open the graph: {error}") from error
+    return session

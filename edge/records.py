@@ -1,0 +1,143 @@
+"""What flows through the house, as plain typed data: Frame -> Admission -> Finding -> Verdict."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Literal
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.vision.image import Pixels
+
+MESSAGE_VERSION = 1
+
+
+class Evaluation(IntEnum):
+    """After OPC UA 40001-101. Only OK lets a part pass."""
+
+    UNDEFINED = 0
+    OK = 1
+    NOT_OK = 2
+    NOT_DECIDABLE = 3
+
+
+Reason = Literal[
+    "ok",  # the judge found nothing above its threshold
+    "defect",  # it did
+    "unseen_surface",  # the gate was never taught this surface
+    "no_judge",  # the gate knows the surface, the line has no judge for it
+    "bad_frame",  # the message or the image could not be read
+    "bad_score",  # a model answered with something that is no score
+    "engine_failed",  # an engine failed while running
+    "late",  # the frame's deadline had passed before its verdict could leave
+]
+
+
+class FrameHeader(msgspec.Struct, frozen=True, kw_only=True):
+    """Second part of a frame message. Unknown keys are ignored, so that a newer camera may speak to an older edge.
+
+    shape: `[h, w]` or `[h, w, 3]`. dtype: numpy's name. pixel_format: the PFNC name. nbytes: size of the third part.
+    crc32c: of the third part. t_capture_ns is on the clock that `clock` names.
+    """
+
+    session: str
+    seq: int
+    trigger_id: str
+    shape: tuple[int, ...]
+    dtype: Literal["uint8", "uint16"]
+    pixel_format: str
+    encoding: Literal["raw", "png", "jpeg"]
+    nbytes: int
+    v: int = MESSAGE_VERSION
+    part_id: str | None = None
+    t_capture_ns: int = 0
+    clock: str = "realtime"
+    crc32c: int | None = None
+    deadline_ms: float | None = None
+    simulated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One picture of a part. pixels: `(h, w)` grey or `(h, w, 3)` RGB; full_scale: the sensor's largest value."""
+
+    pixels: Pixels
+    full_scale: int
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """The gate's answer. distance: to the nearest known surface; it is seen up to that surface's threshold."""
+
+    surface: str
+    distance: float
+    threshold: float
+
+    @property
+    def seen(self) -> bool:
+        return self.distance <= self.threshold
+
+
+class Defect(msgspec.Struct, frozen=True):
+    """One place of a frame: bbox is `[x, y, w, h]` in its pixels, origin top left; area in its pixels too."""
+
+    label: str
+    score: float
+    bbox: tuple[int, int, int, int]
+    area: float
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """The judge's answer. score_map: `(h, w)` float32 over the whole frame, whatever its own resolution."""
+
+    score: float
+    threshold: float
+    defects: tuple[Defect, ...]
+    score_map: NDArray[np.float32]
+    map_threshold: float
+
+
+class Verdict(msgspec.Struct, frozen=True, kw_only=True):
+    """One map on the verdict socket, exactly one for every frame.
+
+    fail_safe: nothing was decided, the line has to treat the part as rejected. engine, device, precision: of the graph
+    that decided (the judge's, the gate's where no judge ran); `graphs` names all that ran. times_ns: per stage, `total`
+    from frame received to verdict packed.
+    """
+
+    v: int = MESSAGE_VERSION
+    verdict_id: str
+    seq: int
+    session: str
+    line: str
+    camera: str
+    trigger_id: str | None = None
+    part_id: str | None = None
+    frame_session: str | None = None
+    frame_seq: int | None = None
+    evaluation: int
+    reason: Reason
+    detail: str = ""
+    fail_safe: bool
+    simulated: bool = False
+    surface: str | None = None
+    surface_score: float | None = None
+    unseen_score: float | None = None
+    score: float | None = None
+    thresholds: dict[str, float] = {}
+    defects: tuple[Defect, ...] = ()
+    bundles: dict[str, str] = {}
+    graphs: dict[str, str] = {}
+    engine: str | None = None
+    device: str | None = None
+    precision: str | None = None
+    config_sha256: str = ""
+    version: str = ""
+    t_capture_ns: int | None = None
+    t_verdict_ns: int = 0
+    times_ns: dict[str, int] = {}
+    deadline_ns: int | None = None

@@ -1,0 +1,96 @@
+"""From a camera's pixels to a network's input, by the manifest's rule alone."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import cv2
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.errors import FrameError
+
+Pixels = NDArray[np.uint8] | NDArray[np.uint16]
+Floats = NDArray[np.float32]
+
+
+class InputRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How a frame of any size, 8 or 16 bit, grey or colour, becomes the network's input.
+
+    width, height: pixels of the resized frame. channels: 1 (grey) or 3 (RGB).
+    views: `whole` stretches the frame to the input size; `centre` cuts that size out of the middle at the camera's own
+    scale (mirrored outward where the frame is smaller). A rule with two views gives a batch of two.
+    mean, std: on a scale where the sensor's full range is 0..1; the input is (pixel - mean) / std.
+    patch, stride: side of the square patches and their distance in pixels; 0 means that the network sees it all.
+    """
+
+    width: int
+    height: int
+    channels: Literal[1, 3] = 1
+    views: tuple[Literal["whole", "centre"], ...] = ("whole",)
+    mean: float = 0.0
+    std: float = 1.0
+    patch: int = 0
+    stride: int = 0
+
+    def __post_init__(self) -> None:
+        if min(self.width, self.height) < 1 or self.std <= 0 or not self.views:
+            raise ValueError("width, height and std must be positive and views not empty")
+        if self.patch and not 0 < self.stride <= self.patch <= min(self.width, self.height):
+            raise ValueError("a patch must fit the input, and a stride must lie between 1 and the patch")
+
+
+def to_channels(pixels: Pixels, channels: int) -> Pixels:
+    """Grey `(h, w)` or RGB `(h, w, 3)` pixels brought to 1 or 3 channels; no copy where nothing changes."""
+    colour = pixels.ndim == 3
+    if colour and channels == 1:
+        return cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)  # type: ignore[return-value]  # cv2 keeps the dtype
+    if not colour and channels == 3:
+        return cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB)  # type: ignore[return-value]  # cv2 keeps the dtype
+    return pixels
+
+
+def resize(pixels: Pixels, width: int, height: int) -> Pixels:
+    """Area average on the way down, linear on the way up; the whole frame, stretched."""
+    h, w = pixels.shape[:2]
+    if (h, w) == (height, width):
+        return pixels
+    way = cv2.INTER_AREA if h >= height and w >= width else cv2.INTER_LINEAR
+    return cv2.resize(pixels, (width, height), interpolation=way)  # type: ignore[return-value]  # cv2 keeps the dtype
+
+
+def centre(pixels: Pixels, width: int, height: int) -> Pixels:
+    """The middle of the frame at its own scale, mirrored outward where the frame is too small."""
+    h, w = pixels.shape[:2]
+    top, left = max(0, (h - height) // 2), max(0, (w - width) // 2)
+    cut = pixels[top : top + height, left : left + width]
+    lack_y, lack_x = height - cut.shape[0], width - cut.shape[1]
+    if not lack_y and not lack_x:
+        return cut
+    borders = (lack_y // 2, lack_y - lack_y // 2, lack_x // 2, lack_x - lack_x // 2)
+    return cv2.copyMakeBorder(cut, *borders, borderType=cv2.BORDER_REFLECT)  # type: ignore[return-value]  # as above
+
+
+VIEWS = {"whole": resize, "centre": centre}
+
+
+def prepare(pixels: Pixels, rule: InputRule, full_scale: int | None = None) -> Floats:
+    """Bring one frame to the network's input.
+
+    pixels: `(h, w)` grey or `(h, w, 3)` RGB, uint8 or uint16. full_scale: the sensor's largest value where it is less
+    than the dtype's (1023 for Mono10 in 16 bits). Returns float32 `(views, channels, height, width)`.
+    Raises FrameError for another dtype or shape.
+    """
+    if pixels.dtype not in (np.uint8, np.uint16):
+        raise FrameError(f"the frame's pixels are {pixels.dtype}; send uint8 or uint16")
+    if pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[2] != 3) or 0 in pixels.shape:
+        raise FrameError(f"the frame's shape is {pixels.shape}; send (h, w) grey or (h, w, 3) RGB")
+    top = full_scale or int(np.iinfo(pixels.dtype).max)
+    batch = np.empty((len(rule.views), rule.channels, rule.height, rule.width), np.float32)
+    for view, out in zip(rule.views, batch, strict=True):
+        seen = to_channels(VIEWS[view](pixels, rule.width, rule.height), rule.channels)
+        out[...] = seen if rule.channels == 1 else seen.transpose(2, 0, 1)
+    batch *= 1.0 / (top * rule.std)
+    batch -= rule.mean / rule.std
+    return batch

