@@ -24,7 +24,7 @@ FileName = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")
 Sha256 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$")]
 
 
-class Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Base of the manifest's tables: frozen, and a key that nobody reads is refused."""
 
 
@@ -40,7 +40,7 @@ class Graph(File):
     precision: Precision
 
 
-class Thresholds(Strict):
+class Thresholds(Strict, kw_only=True):
     """score: a frame above it is rejected (the gate's are per surface, in its arrays). map: a pixel above it is part
     of a defect. how: what they were set on, in a sentence."""
 
@@ -75,7 +75,7 @@ class Training(Strict):
     note: str = ""
 
 
-class Manifest(Strict):
+class Manifest(Strict, kw_only=True):
     """manifest.toml, key for key."""
 
     format: int

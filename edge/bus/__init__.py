@@ -1,0 +1,1 @@
+"""The only room that knows ZeroMQ: frames in, verdicts out."""

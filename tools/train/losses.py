@@ -26,12 +26,21 @@ def segdec_loss(
 ) -> Tensor:
     """Božič 2021, equation 1: share * segmentation + (1 - share) * decision, logits `(n, 1)` and `(n, 1, h, w)`.
 
-    share runs from 1 to 0 over the training; it is 0 throughout where there are image labels alone.
+    share runs from 1 to 0 over the training; it is 0 throughout where there are image labels alone. Each image's
+    defect and background weigh the same: with the paper's plain mean a surface whose defects run from 0.2 % of the
+    picture to 45 % (magnetic_tile) taught nothing in 40 epochs.
     """
     decision = F.binary_cross_entropy_with_logits(score, label)
     if share == 0:
         return decision
     cells = defects.shape[-2:]
     wanted = F.adaptive_max_pool2d(mask, cells)
-    weight = torch.where(wanted > 0, F.adaptive_max_pool2d(weights * mask, cells), torch.ones_like(wanted))
-    return share * F.binary_cross_entropy_with_logits(defects, wanted, weight) + (1 - share) * decision
+    weight = F.adaptive_max_pool2d(weights * mask, cells)
+    per_cell = F.binary_cross_entropy_with_logits(defects, wanted, reduction="none")
+    segmentation = 0.5 * (_mean(per_cell, weight) + _mean(per_cell, 1 - wanted)).mean()
+    return share * segmentation + (1 - share) * decision
+
+
+def _mean(values: Tensor, weight: Tensor) -> Tensor:
+    """Weighted mean of each image, `(n,)`; 0 where nothing has weight."""
+    return (values * weight).sum((1, 2, 3)) / weight.sum((1, 2, 3)).clamp(min=1e-6)

@@ -40,6 +40,9 @@ class SegDec(nn.Module):
             _conv(16, 32, 5),
         )
         self.classify = nn.Linear(2 * 32 + 2, 1)
+        for layer in self.modules():
+            if isinstance(layer, nn.Conv2d):
+                nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         features = self.volume(x)

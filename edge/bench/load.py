@@ -1,0 +1,201 @@
+"""What is timed: a bundle's graphs or a line's pipelines, opened as the daemon opens them, and the frames they see."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from time import perf_counter_ns
+from typing import Literal
+
+import msgspec
+import numpy as np
+
+from edge.bundle import Bundle, Graph
+from edge.config import Line
+from edge.engines.choose import choose, measure_all
+from edge.engines.session import ENGINES, READS, Device, Engine, Floats, Session, installed, open_session
+from edge.errors import BundleError, EdgeError, EngineError, MissingExtra
+from edge.inspection.assemble import JUDGES, line_bundles, open_pipeline
+from edge.inspection.files import read_frame
+from edge.inspection.gate import Gate
+from edge.inspection.judge import Judge
+from edge.inspection.model import Model
+from edge.inspection.pipeline import Pipeline
+from edge.records import Frame
+from edge.verify import check_golden
+from edge.vision.files import find_images
+from edge.vision.patches import starts
+
+Wanted = Literal["auto", "onnx", "openvino", "litert", "all"]
+Say = Callable[[str], None]
+Times = dict[str, int]
+
+MOST_IMAGES = 64
+
+
+class TimedSession:
+    """A session that notes when its last run began and ended (perf_counter_ns)."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self.engine: Engine = session.engine
+        self.device = session.device
+        self.began = self.ended = 0
+
+    def run(self, batch: Floats) -> tuple[Floats, ...]:
+        self.began = perf_counter_ns()
+        answer = self._session.run(batch)
+        self.ended = perf_counter_ns()
+        return answer
+
+    def close(self) -> None:
+        self._session.close()
+
+
+@dataclass(frozen=True)
+class Case:
+    """One thing to time beside others. chosen: it is what the line would run. why: set where it cannot run here.
+
+    look: runs one frame and returns nanoseconds per stage, `frame` being the whole; raises EngineError, ScoreError.
+    patches: a frame's, 0 for none. targets: p99 milliseconds per stage.
+    """
+
+    name: str
+    chosen: bool
+    look: Callable[[Frame], Times]
+    models: list[Model] = field(default_factory=list)
+    patches: int = 0
+    targets: dict[str, float] = field(default_factory=dict)
+    why: str = ""
+
+    def close(self) -> None:
+        for model in self.models:
+            model.session.close()
+
+
+def bundle_cases(bundle: Bundle, wanted: Wanted, threads: int, device: Device, say: Say) -> list[Case]:
+    """The graph that the daemon would run, or with `all` every graph on every engine that reads it.
+
+    Raises EngineError, MissingExtra, BundleError where the one that is wanted cannot run; with `all` its case says why.
+    """
+    rows = measure_all([bundle], threads, device, say)[bundle.sha256]
+    chosen = choose(bundle, "auto" if wanted == "all" else wanted, rows)
+    if wanted != "all":
+        return [_open_case(bundle, *chosen, threads, device, True)]
+    cases = []
+    for engine in ENGINES:
+        for graph in bundle.manifest.graph:
+            if graph.format == READS[engine]:
+                try:
+                    cases.append(_open_case(bundle, engine, graph, threads, device, (engine, graph) == chosen))
+                except (BundleError, EngineError, MissingExtra) as error:
+                    cases.append(_lost(f"{engine} {graph.file}", (engine, graph) == chosen, error))
+    return cases
+
+
+def _open_case(bundle: Bundle, engine: Engine, graph: Graph, threads: int, device: Device, chosen: bool) -> Case:
+    session = TimedSession(open_session(engine, bundle.read(graph), threads, device))
+    check_golden(bundle, graph, session)
+    model = Model(bundle, graph, session)
+    kind = bundle.manifest.kind
+    inspect: Callable[[Frame], object] = Gate(model).admit if kind == "gate" else JUDGES[kind](model).inspect
+
+    def look(frame: Frame) -> Times:
+        started = perf_counter_ns()
+        inspect(frame)
+        ended = perf_counter_ns()
+        return {
+            "prepare": session.began - started,
+            "run": session.ended - session.began,
+            "score": ended - session.ended,
+            "frame": ended - started,
+        }
+
+    given = bundle.manifest.targets
+    targets = {stage: ms for stage, ms in (("patch", given.patch_ms), ("frame", given.frame_ms)) if ms is not None}
+    return Case(model.runs_on, chosen, look, [model], patches_of(bundle), targets)
+
+
+def _lost(name: str, chosen: bool, error: EdgeError) -> Case:
+    def look(_: Frame) -> Times:
+        raise error
+
+    return Case(name, chosen, look, why=str(error))
+
+
+def patches_of(bundle: Bundle) -> int:
+    """How many patches one frame is cut into; 0 where the network sees it whole."""
+    rule = bundle.manifest.input
+    return len(starts(rule.height, rule.stride)) * len(starts(rule.width, rule.stride)) if rule.patch else 0
+
+
+def line_cases(line: Line, wanted: Wanted, say: Say) -> list[Case]:
+    """The line as its daemon would run it, or with `all` also all of it on each engine that is installed."""
+    if wanted != "all":
+        return [_line_case(line, wanted, True, say)]
+    cases = [_line_case(line, "auto", True, say)]
+    for engine in ENGINES:
+        if installed(engine):
+            try:
+                cases.append(_line_case(line, engine, False, say))
+            except (BundleError, EngineError) as error:
+                cases.append(_lost(engine, False, error))
+    return cases
+
+
+def _line_case(line: Line, engine: Literal["auto", Engine], chosen: bool, say: Say) -> Case:
+    config = msgspec.structs.replace(line.config, engine=engine)
+    pipeline = open_pipeline(msgspec.structs.replace(line, config=config), say)
+    sessions = _put_timers(pipeline)
+    targets = {}
+    for surface, judge in pipeline.judges.items():
+        if judge.model.manifest.targets.frame_ms is not None:
+            targets[f"judge {surface}"] = judge.model.manifest.targets.frame_ms
+
+    def look(frame: Frame) -> Times:
+        for session in sessions:
+            session.began = session.ended = 0
+        started = perf_counter_ns()
+        inspection = pipeline.inspect(frame)
+        ended = perf_counter_ns()
+        if inspection.reason == "engine_failed":
+            raise EngineError(inspection.detail)
+        times = {stage: spent for stage, spent in inspection.times_ns.items() if stage == "gate"}
+        if "judge" in inspection.times_ns:
+            times[f"judge {inspection.surface}"] = inspection.times_ns["judge"]
+        return times | {"run": sum(s.ended - s.began for s in sessions), "frame": ended - started}
+
+    models = {part.model.manifest.name: part.model for part in _parts(pipeline)}
+    return Case(engine, chosen, look, list(models.values()), 0, targets)
+
+
+def _parts(pipeline: Pipeline) -> list[Gate | Judge]:
+    gate: list[Gate | Judge] = [pipeline.gate] if pipeline.gate else []
+    return [*gate, *pipeline.judges.values()]
+
+
+def _put_timers(pipeline: Pipeline) -> list[TimedSession]:
+    """One timer a model, also where two surfaces share a bundle."""
+    timed: dict[int, Model] = {}
+    for part in _parts(pipeline):
+        model = part.model
+        part.model = timed.setdefault(id(model), replace(model, session=TimedSession(model.session)))
+    return [model.session for model in timed.values() if isinstance(model.session, TimedSession)]
+
+
+def golden_frame(bundle: Bundle) -> Frame:
+    """The bundle's own golden frame: a real one, so that the stages after the network have real work."""
+    return Frame(bundle.read_arrays(bundle.manifest.golden)["frame"].astype(np.uint8), 255)
+
+
+def line_frames(line: Line) -> list[Frame]:
+    """The golden frames of a line's judges."""
+    return [golden_frame(bundle) for bundle in line_bundles(line).values() if bundle.manifest.kind != "gate"]
+
+
+def image_frames(folder: Path) -> list[Frame]:
+    """At most 64 of a folder's images, evenly chosen. Raises DataError."""
+    paths = find_images([folder])
+    picked = np.linspace(0, len(paths) - 1, min(MOST_IMAGES, len(paths))).round().astype(int)
+    return [read_frame(paths[index]) for index in picked]

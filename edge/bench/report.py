@@ -1,0 +1,232 @@
+"""From samples to a report: plain typed data, its JSON, its table."""
+
+from __future__ import annotations
+
+import platform
+
+import msgspec
+from rich.box import SIMPLE
+from rich.console import Console
+from rich.table import Table
+
+from edge import __version__
+from edge.bench.sampling import Samples
+from edge.bench.statistics import CONFIDENCE, PERCENTILES, Answer, compare, percentile, samples_needed, upper_bound
+from edge.engines.choose import box_fingerprint, cache_folder
+
+STYLES: dict[Answer, str] = {"PASS": "green", "FAIL": "bold red", "INSUFFICIENT": "yellow"}
+EXIT_CODES: dict[Answer | None, int] = {"PASS": 0, None: 0, "FAIL": 1, "INSUFFICIENT": 3}
+TARGET_PERCENTILE = 0.99
+LAST_STAGES = ("prepare", "run", "score", "patch", "frame")  # shown in this order, a line's own stages before them
+
+
+class Ran(msgspec.Struct, frozen=True):
+    """A graph that ran, and on what it really ran."""
+
+    bundle: str
+    sha256: str
+    file: str
+    engine: str
+    device: str
+    precision: str
+
+
+class Stage(msgspec.Struct, frozen=True):
+    """Milliseconds. p99_upper_ms: what the true p99 does not exceed with 99 % confidence; None: too few samples."""
+
+    samples: int
+    p50_ms: float
+    p90_ms: float
+    p95_ms: float
+    p99_ms: float
+    p99_upper_ms: float | None
+
+
+class Check(msgspec.Struct, frozen=True):
+    """A stage against its p99 target. samples_needed: the fewest that can confirm it."""
+
+    stage: str
+    target_ms: float
+    answer: Answer
+    samples: int
+    samples_needed: int
+
+
+class Row(msgspec.Struct, frozen=True):
+    """One case. chosen: it is what the line would run, and its checks decide the report's answer. steady: the warm-up
+    settled before its cap. why: set where the case could not run, or not to the end."""
+
+    name: str
+    chosen: bool
+    graphs: list[Ran]
+    warm_up: int
+    steady: bool
+    frames: int
+    patches: int
+    stages: dict[str, Stage]
+    checks: list[Check]
+    why: str
+
+
+class Ratio(msgspec.Struct, frozen=True):
+    """INT8 beside FP32 on one engine: medians of the network's own time in milliseconds, and FP32 / INT8."""
+
+    engine: str
+    fp32_ms: float
+    int8_ms: float
+    ratio: float
+    chosen: bool
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """answer: of the chosen case's checks, the worst; None where there is no target."""
+
+    subject: str
+    kind: str
+    version: str = __version__
+    box: str
+    system: str
+    threads: int
+    images: int
+    confidence: float = CONFIDENCE
+    rows: list[Row]
+    ratios: list[Ratio]
+    answer: Answer | None
+
+
+def make_report(subject: str, kind: str, threads: int, images: int, taken: list[Samples]) -> Report:
+    rows = [_row(samples) for samples in taken]
+    return Report(
+        subject=subject,
+        kind=kind,
+        box=box_fingerprint(),
+        system=platform.platform(),
+        threads=threads,
+        images=images,
+        rows=rows,
+        ratios=_ratios(rows) if kind != "line" else [],
+        answer=_worst([check.answer for row in rows if row.chosen for check in row.checks]),
+    )
+
+
+def _row(samples: Samples) -> Row:
+    case = samples.case
+    milliseconds = {stage: [spent / 1e6 for spent in values] for stage, values in samples.stages.items()}
+    if case.patches and "run" in milliseconds:
+        milliseconds["patch"] = [spent / case.patches for spent in milliseconds["run"]]
+    return Row(
+        name=case.name,
+        chosen=case.chosen,
+        graphs=[
+            Ran(m.manifest.name, m.bundle.sha256, m.graph.file, m.session.engine, m.session.device, m.graph.precision)
+            for m in case.models
+        ],
+        warm_up=samples.warm_up,
+        steady=samples.steady,
+        frames=samples.frames,
+        patches=case.patches,
+        stages={stage: _stage(values) for stage, values in milliseconds.items()},
+        checks=[_check(stage, milliseconds.get(stage, []), target) for stage, target in case.targets.items()],
+        why=samples.why,
+    )
+
+
+def _stage(values: list[float]) -> Stage:
+    p50, p90, p95, p99 = (percentile(values, q) for q in PERCENTILES)
+    return Stage(len(values), p50, p90, p95, p99, upper_bound(values, TARGET_PERCENTILE))
+
+
+def _check(stage: str, values: list[float], target: float) -> Check:
+    answer = compare(values, TARGET_PERCENTILE, target)
+    return Check(stage, target, answer, len(values), samples_needed(TARGET_PERCENTILE))
+
+
+def _worst(answers: list[Answer]) -> Answer | None:
+    order: tuple[Answer, ...] = ("FAIL", "INSUFFICIENT", "PASS")
+    return next((answer for answer in order if answer in answers), None)
+
+
+def _ratios(rows: list[Row]) -> list[Ratio]:
+    """For each engine that ran both precisions; the fastest graph where it ran several of one."""
+    ms: dict[tuple[str, str], float] = {}
+    chosen = {row.graphs[0].engine for row in rows if row.chosen and row.graphs}
+    for row in rows:
+        if "run" in row.stages and row.graphs:
+            key = row.graphs[0].engine, row.graphs[0].precision
+            ms[key] = min(row.stages["run"].p50_ms, ms.get(key, float("inf")))
+    engines = [engine for engine, precision in ms if precision == "int8" and (engine, "fp32") in ms]
+    return [
+        Ratio(engine, ms[engine, "fp32"], ms[engine, "int8"], ms[engine, "fp32"] / ms[engine, "int8"], engine in chosen)
+        for engine in engines
+    ]
+
+
+def to_json(report: Report) -> str:
+    return msgspec.json.format(msgspec.json.encode(report), indent=2).decode()
+
+
+def print_report(report: Report, console: Console) -> None:
+    """The table, which fits 80 columns, then what it says in sentences."""
+    table = Table(box=SIMPLE, padding=(0, 0, 0, 1), title=f"{report.subject} ({report.kind}), {report.threads} threads")
+    table.add_column("stage, ms", no_wrap=True, min_width=20)
+    for heading in ("n", "p50", "p90", "p95", "p99", "p99 at most", "target"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("")
+    for row in report.rows:
+        _add_row(table, row)
+    console.print(table)
+    if len(report.rows) > 1:
+        console.print("* is what the line would run. Cases took turns in one run.")
+    for ratio in report.ratios:
+        star = " *" if ratio.chosen else ""
+        figures = f"INT8 {_ms(ratio.int8_ms)} ms, FP32 {_ms(ratio.fp32_ms)} ms"
+        console.print(f"{ratio.engine}{star}: {figures}: {ratio.ratio:.2f} times as fast")
+    for row in report.rows:
+        _print_remarks(row, console)
+    _print_faster(report.rows, console)
+    if report.answer is None:
+        console.print("no target: give --target-ms, or [targets] in the manifest")
+
+
+def _ms(value: float | None) -> str:
+    """Three digits that count."""
+    return "-" if value is None else f"{value:.{0 if value >= 100 else 1 if value >= 10 else 2 if value >= 1 else 3}f}"
+
+
+def _add_row(table: Table, row: Row) -> None:
+    table.add_row(f"[bold]{row.name}{' *' if row.chosen else ''}", *[""] * 8)
+    if not row.stages:
+        table.add_row("  could not run")
+    checks = {check.stage: check for check in row.checks}
+    first = sorted(stage for stage in row.stages if stage not in LAST_STAGES)
+    for stage in (*first, *(stage for stage in LAST_STAGES if stage in row.stages)):
+        figures, check = row.stages[stage], checks.get(stage)
+        numbers = (figures.p50_ms, figures.p90_ms, figures.p95_ms, figures.p99_ms, figures.p99_upper_ms)
+        target = f"{check.target_ms:g}" if check else ""
+        answer = f"[{STYLES[check.answer]}]{check.answer}" if check else ""
+        table.add_row(f"  {stage}", str(figures.samples), *(_ms(number) for number in numbers), target, answer)
+    table.add_section()
+
+
+def _print_remarks(row: Row, console: Console) -> None:
+    if row.why:
+        console.print(f"{row.name}: {row.why}", style="yellow", markup=False)
+    if row.frames and not row.steady:
+        console.print(f"{row.name}: not steady after {row.warm_up} frames of warm-up; is the box busy?", style="yellow")
+    for check in row.checks:
+        if check.answer == "INSUFFICIENT":
+            console.print(
+                f"{row.name}: {check.samples} samples of {check.stage} cannot confirm {check.target_ms:g} ms at p99, "
+                f"{check.samples_needed} may: give more --seconds or --runs",
+                style="yellow",
+            )
+
+
+def _print_faster(rows: list[Row], console: Console) -> None:
+    """Say so where the choice that the box keeps is not the fastest of this run."""
+    medians = {row.name: row.stages["frame"].p50_ms for row in rows if "frame" in row.stages}
+    chosen = next((medians[row.name] for row in rows if row.chosen and row.name in medians), None)
+    best = min(medians, key=lambda name: medians[name], default="")
+    if chosen is not None and medians[best] < 0.8 * chosen:
+        told = f"{best} was {chosen / medians[best]:.1f} times as fast here as what the line would run"
+        console.print(f"{told}; delete {cache_folder()} to have the choice measured anew", style="yellow")

@@ -1,0 +1,226 @@
+"""The command `edge`. Each command imports what it needs itself, so that `--help` answers at once."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import click
+
+from edge import __version__
+from edge.errors import EdgeError
+
+LINE = click.option(
+    "--config", "config", required=True, type=click.Path(path_type=Path), help="The line's TOML file (line.toml)."
+)
+JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines instead of a table.")
+PATHS = click.Path(exists=True, path_type=Path)
+
+
+class Group(click.Group):
+    """Prints an EdgeError as one sentence and ends with its exit code."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except EdgeError as error:
+            click.echo(f"edge: {error}", err=True)
+            ctx.exit(error.exit_code)
+
+
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="edge")
+def main() -> None:
+    """Inspect surfaces beside the line: a gate that knows its surfaces, a judge for each, one verdict a frame.
+
+    Begin with `edge inspect --config exported_models/line.toml PICTURE`, then `edge run`, `edge camera`, `edge watch`.
+
+    Exit codes: 0 done; 1 done, and the answer is no; 2 wrong usage; 10 config; 11 bundle; 12 engine; 13 bus; 14 frame;
+    15 score; 16 data; 17 an optional package is missing.
+    """
+
+
+@main.command()
+@LINE
+@click.option("-v", "--verbose", is_flag=True, help="Log more.")
+def run(config: Path, verbose: bool) -> None:
+    """The daemon: frames from the bus, exactly one verdict for each.
+
+    Ends cleanly on SIGTERM or Ctrl-C. Under systemd (Type=notify) it says ready once every bundle has repeated its
+    golden frame.
+    """
+    from edge.config import read_line
+    from edge.daemon.server import run as serve
+
+    logging.basicConfig(
+        level=logging.DEBUG if verbose else logging.INFO,
+        stream=sys.stderr,
+        format="%(asctime)s %(levelname)s %(message)s",
+    )
+    serve(read_line(config))
+
+
+@main.command()
+@click.argument("images", nargs=-1, required=True, type=PATHS, metavar="DIR|FILE...")
+@click.option("--to", "address", required=True, help="The line's `frames` address, e.g. ipc:///run/edge/frames.")
+@click.option("--line", required=True, help="The line's name, as in its config.")
+@click.option("--camera", "name", default="cam0", show_default=True, help="This camera's name.")
+@click.option("--rate", default=5.0, show_default=True, help="Frames a second; 0 is as fast as it goes.")
+@click.option("--encoding", type=click.Choice(["raw", "png", "jpeg"]), default="raw", show_default=True)
+@click.option("--loop/--once", default=False, help="Begin again after the last image.")
+@click.option("--shuffle", type=int, metavar="SEED", help="Mix the images, the same way for the same seed.")
+@click.option("--deadline-ms", type=float, help="Ask for each verdict within this time of the capture.")
+def camera(
+    images: tuple[Path, ...],
+    address: str,
+    line: str,
+    name: str,
+    rate: float,
+    encoding: Any,
+    loop: bool,
+    shuffle: int | None,
+    deadline_ms: float | None,
+) -> None:
+    """Play images onto the bus as a camera would, each with a trigger id; the part id is the file's name."""
+    import random
+
+    from edge.bus.camera import Camera, play
+    from edge.vision.files import find_images
+
+    paths = find_images(images)
+    if shuffle is not None:
+        random.Random(shuffle).shuffle(paths)
+    source = Camera(address, line, name)
+    with suppress(KeyboardInterrupt):
+        for _ in play(source, paths, rate, encoding, loop, deadline_ms):
+            pass
+    source.close()
+    click.echo(f"{source.sent} frames sent", err=True)
+
+
+@main.command()
+@click.option("--from", "address", required=True, help="The line's `verdicts` address, e.g. ipc:///run/edge/verdicts.")
+@click.option("--line", default="", help="Only this line's verdicts.")
+@click.option("--max-age-ms", default=1000.0, show_default=True, help="Warn of a verdict older than this on arrival.")
+@click.option("--timeout", "timeout_s", type=float, help="End after this many seconds without a verdict.")
+@click.option("--count", type=int, help="End after this many verdicts.")
+@JSON
+def watch(
+    address: str, line: str, max_age_ms: float, timeout_s: float | None, count: int | None, as_json: bool
+) -> None:
+    """The reference subscriber: prints each verdict, and says when one is missing, repeated or old.
+
+    Exit code 1 when verdicts were lost. With --json one JSON object a line.
+    """
+    from rich.console import Console
+
+    from edge.bus.verdicts import Continuity, age_ms, subscribe
+    from edge.terminal import HEADINGS, Tally, verdict_row
+
+    console, warn = Console(highlight=False), Console(stderr=True, style="yellow", highlight=False)
+    continuity, tally = Continuity(), Tally()
+    if not as_json:
+        console.print(HEADINGS, style="bold")
+    with suppress(KeyboardInterrupt):
+        for verdict in subscribe(address, line, timeout_s):
+            if verdict is None:
+                continue
+            missing, age = continuity.check(verdict), age_ms(verdict)
+            if missing:
+                warn.print(f"{missing} verdicts lost before {verdict.verdict_id}")
+            if age > max_age_ms:
+                warn.print(f"{verdict.verdict_id} is {age:.0f} ms old")
+            tally.add(verdict, verdict.times_ns.get("total", 0) / 1e6)
+            if as_json:
+                click.echo(to_json(verdict))
+            else:
+                console.print(verdict_row(verdict))
+            if tally.parts == count:
+                break
+    if not as_json:
+        console.print(tally.table("verdicts"))
+    if continuity.lost:
+        raise SystemExit(1)
+
+
+@main.command()
+@LINE
+@click.argument("images", nargs=-1, required=True, type=PATHS, metavar="IMAGE|DIR...")
+@click.option("--pictures", type=click.Path(path_type=Path), help="Write annotated pictures into this folder.")
+@JSON
+def inspect(config: Path, images: tuple[Path, ...], pictures: Path | None, as_json: bool) -> None:
+    """Judge image files with the line's pipeline, without a bus. Exit code 1 when any of them is not OK."""
+    from rich.console import Console
+
+    from edge.config import read_line
+    from edge.inspection.assemble import open_pipeline
+    from edge.inspection.files import inspect_files
+    from edge.records import Evaluation
+    from edge.terminal import HEADINGS, Tally, verdict_row
+    from edge.vision.files import find_images
+
+    line = read_line(config)
+    paths = find_images(images)
+    console = Console(highlight=False)
+    pipeline = open_pipeline(line, say_on_stderr)
+    tally = Tally()
+    if not as_json:
+        console.print(HEADINGS, style="bold")
+    for path, verdict in inspect_files(line, pipeline, paths, pictures):
+        tally.add(verdict, verdict.times_ns["total"] / 1e6)
+        if as_json:
+            click.echo(to_json(verdict))
+        else:
+            console.print(verdict_row(verdict, path.stem))
+    if not as_json:
+        console.print(tally.line())
+    if tally.evaluations[Evaluation.OK] < tally.parts:
+        raise SystemExit(1)
+
+
+@main.command()
+@click.argument("bundles", nargs=-1, required=True, type=PATHS, metavar="BUNDLE...")
+@click.option("--threads", default=2, show_default=True, help="Threads an engine may use.")
+@JSON
+def verify(bundles: tuple[Path, ...], threads: int, as_json: bool) -> None:
+    """Check bundles: every digest, every graph against its manifest, the golden frame on every engine installed."""
+    from dataclasses import asdict
+
+    from rich.console import Console
+    from rich.table import Table
+
+    from edge.bundle import open_bundle
+    from edge.verify import verify_bundle
+
+    rows = [
+        {"bundle": path.name, **asdict(check)}
+        for path in bundles
+        for check in verify_bundle(open_bundle(path), threads=threads)
+    ]
+    if as_json:
+        click.echo(json.dumps(rows, indent=2))
+    else:
+        table = Table(*(str(heading) for heading in rows[0])) if rows else Table()
+        for row in rows:
+            table.add_row(*(f"{value:.4g}" if isinstance(value, float) else str(value) for value in row.values()))
+        Console().print(table)
+    if not all(row["ok"] for row in rows):
+        raise SystemExit(1)
+
+
+def to_json(record: Any) -> str:
+    import msgspec
+
+    return msgspec.json.encode(record).decode()
+
+
+def say_on_stderr(sentence: str) -> None:
+    click.echo(sentence, err=True)
+
+
+if __name__ == "__main__":
+    main()

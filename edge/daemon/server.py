@@ -1,0 +1,81 @@
+"""The daemon, top to bottom: open, warm up, say ready, answer until told to stop."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import time
+from collections.abc import Callable
+from time import perf_counter_ns
+
+import zmq
+
+from edge.bus.frames import frame_topic, receive
+from edge.bus.sockets import open_socket
+from edge.bus.verdicts import send_verdict
+from edge.config import Line
+from edge.daemon import notify
+from edge.daemon.answer import Answerer
+from edge.daemon.metrics import Metrics
+from edge.inspection.assemble import open_pipeline
+
+log = logging.getLogger("edge")
+IDLE_MS = 200
+
+
+def run(line: Line) -> None:
+    """Serve a line until SIGINT or SIGTERM. Raises ConfigError, BundleError, EngineError, MissingExtra, BusError."""
+    config = line.config
+    metrics = Metrics()
+    frames = open_socket(zmq.SUB, config.frames, bind=True, largest_part=config.limits.frame_bytes)
+    verdicts = open_socket(zmq.PUB, config.verdicts, bind=True, high_water=100_000)
+    if config.metrics_port:
+        metrics.serve(config.metrics_port)
+    pipeline = open_pipeline(line, log.info)
+    stopping = _stop_on_signals()
+    frames.subscribe(frame_topic(config.line))
+    log.info("line %s: frames at %s, verdicts at %s", config.line, config.frames, config.verdicts)
+    notify.ready(f"inspecting line {config.line}")
+    answerer = Answerer(line, pipeline)
+    try:
+        serve(frames, verdicts, answerer, metrics, stopping)
+    finally:
+        notify.stopping()
+        for socket in (frames, verdicts):
+            socket.close()
+        pipeline.close()
+        log.info("line %s: %d verdicts, %d frames missing", config.line, answerer.seq, answerer.frames_missing)
+
+
+def serve(
+    frames: zmq.Socket[bytes],
+    verdicts: zmq.Socket[bytes],
+    answerer: Answerer,
+    metrics: Metrics,
+    stopping: Callable[[], bool],
+) -> None:
+    """One frame after the other; the watchdog is fed by this loop's progress alone."""
+    interval = notify.watchdog_interval()
+    fed = 0.0
+    while not stopping():
+        if frames.poll(IDLE_MS):
+            parts = receive(frames)
+            received_ns = perf_counter_ns()
+            missing = answerer.frames_missing
+            verdict = answerer.answer(parts, received_ns)
+            send_verdict(verdicts, verdict)
+            metrics.count(verdict)
+            metrics.missing(answerer.frames_missing - missing)
+            if verdict.detail:
+                log.warning("%s %s: %s", verdict.camera, verdict.trigger_id or "-", verdict.detail)
+        if interval is not None and time.monotonic() - fed >= interval:
+            notify.watchdog()
+            fed = time.monotonic()
+
+
+def _stop_on_signals() -> Callable[[], bool]:
+    """The handlers only set a flag."""
+    told: list[int] = []
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda caught, _: told.append(caught))
+    return lambda: bool(told)

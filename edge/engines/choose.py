@@ -1,0 +1,129 @@
+"""`engine = "auto"`: the fastest graph of a bundle on this box, measured once and kept."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import msgspec
+
+from edge.bundle import Bundle, Graph
+from edge.engines.session import ENGINES, PACKAGES, READS, Device, Engine, installed
+from edge.errors import BundleError, EngineError, MissingExtra
+
+DISTRIBUTIONS = ("onnxruntime", "onnxruntime-gpu", "openvino", "ai-edge-litert", "tflite-runtime")
+TIMEOUT_S = 300
+
+
+class Row(msgspec.Struct, frozen=True):
+    """One measured (engine, graph). ms: median of one frame's batch, or None with `why` it could not run."""
+
+    engine: Engine
+    file: str
+    ms: float | None = None
+    why: str = ""
+
+
+def cache_folder() -> Path:
+    """systemd's cache folder, the user's otherwise."""
+    given = os.environ.get("CACHE_DIRECTORY")
+    return Path(given) if given else Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "edge"
+
+
+def box_fingerprint() -> str:
+    """What a measurement depends on besides bundle, threads and device: processor and engine versions."""
+    cpu = next((ln for ln in _lines(Path("/proc/cpuinfo")) if ln.startswith("model name")), platform.processor())
+    versions = []
+    for name in DISTRIBUTIONS:
+        try:
+            versions.append(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            continue
+    return f"{cpu} x{os.cpu_count()} {versions}"
+
+
+def _lines(path: Path) -> list[str]:
+    return path.read_text().splitlines() if path.is_file() else []
+
+
+def _cache_file(bundle: Bundle, threads: int, device: Device) -> Path:
+    key = f"{bundle.sha256} {threads} {device} {box_fingerprint()}"
+    return cache_folder() / f"choice-{hashlib.sha256(key.encode()).hexdigest()[:32]}.json"
+
+
+def _read_cache(path: Path) -> list[Row] | None:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=list[Row])
+    except (OSError, msgspec.DecodeError):
+        return None  # not measured yet, or half-written: measure
+
+
+def _write_cache(path: Path, rows: list[Row]) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(f".{os.getpid()}")
+        partial.write_bytes(msgspec.json.encode(rows))
+        partial.replace(path)
+    except OSError:
+        pass  # a read-only box measures again at the next start
+
+
+def measure_all(
+    bundles: Sequence[Bundle], threads: int, device: Device, say: Callable[[str], None]
+) -> dict[str, list[Row]]:
+    """Rows for each bundle by its digest, kept from an earlier start or measured now, one child process an engine."""
+    files = {bundle.sha256: _cache_file(bundle, threads, device) for bundle in bundles}
+    kept = {digest: _read_cache(file) for digest, file in files.items()}
+    rows: dict[str, list[Row]] = {digest: found or [] for digest, found in kept.items()}
+    missing = [bundle for bundle in bundles if kept[bundle.sha256] is None]
+    for engine in ENGINES if missing else ():
+        if installed(engine):
+            say(f"measuring {len(missing)} bundles on {engine} (once for this box)")
+            for bundle, measured in zip(missing, _measure_apart(engine, missing, threads, device), strict=True):
+                rows[bundle.sha256] += measured
+    for bundle in missing:
+        if any(row.ms is not None for row in rows[bundle.sha256]):
+            _write_cache(files[bundle.sha256], rows[bundle.sha256])
+    return rows
+
+
+def _measure_apart(engine: Engine, bundles: list[Bundle], threads: int, device: Device) -> list[list[Row]]:
+    command = [sys.executable, "-m", "edge.engines.measure", engine, str(threads), device]
+    command += [str(bundle.path) for bundle in bundles]
+    try:
+        child = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
+        printed, complaint = child.stdout, child.stderr.strip().splitlines()[-1:]
+    except subprocess.TimeoutExpired:
+        printed, complaint = "", [f"no answer within {TIMEOUT_S} s"]
+    rows = [msgspec.convert(json.loads(line), list[Row]) for line in printed.splitlines() if line.startswith("[")]
+    lost = Row(engine, "-", None, "; ".join(complaint) or "the measuring process ended early")
+    return rows + [[lost]] * (len(bundles) - len(rows))
+
+
+def choose(bundle: Bundle, wanted: str, rows: list[Row]) -> tuple[Engine, Graph]:
+    """The fastest measured graph; for a named engine the fastest of its own. Raises EngineError where none ran."""
+    ran = [row for row in rows if row.ms is not None and wanted in ("auto", row.engine)]
+    if not ran:
+        check_installed(wanted)
+        why = "; ".join(f"{row.engine} {row.file}: {row.why}" for row in rows if row.why) or "no graph for it"
+        raise EngineError(f"no graph of {bundle.path} runs on engine {wanted!r} here: {why}")
+    best = min(ran, key=lambda row: row.ms or 0.0)
+    for graph in bundle.manifest.graph:
+        if graph.file == best.file and graph.format == READS[best.engine]:
+            return best.engine, graph
+    raise BundleError(f"{bundle.path}: the measured graph {best.file} is not in its manifest")
+
+
+def check_installed(wanted: str) -> None:
+    """Raises MissingExtra where the wanted engine, or any engine at all for `auto`, is not installed."""
+    engines = [engine for engine in ENGINES if wanted in ("auto", engine)]
+    if not any(installed(engine) for engine in engines):
+        packages = " or ".join(PACKAGES[engine][0] for engine in engines)
+        raise MissingExtra(packages, "all" if wanted == "auto" else wanted, f'engine = "{wanted}"')

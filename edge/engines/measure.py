@@ -1,0 +1,69 @@
+"""Time one engine on every graph that it reads, in a process of its own: `python -m edge.engines.measure` (internal).
+
+A child process, so that an engine which crashes takes only its own row along, and the daemon's memory holds no engine
+that it does not use.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from statistics import median
+from time import perf_counter_ns
+from typing import cast, get_args
+
+import numpy as np
+
+from edge.bundle import Bundle, open_bundle
+from edge.engines.session import READS, Device, Engine, Floats, open_session
+from edge.errors import EngineError
+from edge.vision.patches import starts
+
+WARM_UP, RUNS, BUDGET_NS = 2, 12, 400_000_000
+
+
+def example_batch(bundle: Bundle) -> Floats:
+    """A batch of the shape that one frame gives, `(n, c, h, w)`, filled with mild noise."""
+    rule = bundle.manifest.input
+    shape = (len(rule.views), rule.channels, rule.height, rule.width)
+    if rule.patch:
+        count = len(starts(rule.height, rule.stride)) * len(starts(rule.width, rule.stride))
+        shape = (count, rule.channels, rule.patch, rule.patch)
+    return np.random.default_rng(0).random(shape, dtype=np.float32)
+
+
+def measure(bundle: Bundle, engine: Engine, threads: int, device: Device) -> list[dict[str, object]]:
+    """One row for each graph that the engine reads: median milliseconds of one frame's batch, or why it has none."""
+    rows: list[dict[str, object]] = []
+    batch = example_batch(bundle)
+    for graph in bundle.manifest.graph:
+        if graph.format != READS[engine]:
+            continue
+        row: dict[str, object] = {"engine": engine, "file": graph.file, "ms": None, "why": ""}
+        try:
+            session = open_session(engine, bundle.read(graph), threads, device)
+            times: list[int] = []
+            while len(times) < WARM_UP + RUNS and (len(times) < WARM_UP + 3 or sum(times) < BUDGET_NS):
+                started = perf_counter_ns()
+                session.run(batch)
+                times.append(perf_counter_ns() - started)
+            row["ms"] = median(times[WARM_UP:]) / 1e6
+            session.close()
+        except EngineError as error:
+            row["why"] = str(error)
+        rows.append(row)
+    return rows
+
+
+def main() -> None:
+    engine, threads, device, *paths = sys.argv[1:]
+    if engine not in get_args(Engine) or device not in get_args(Device):
+        raise SystemExit(f"no such engine or device: {engine} {device}")
+    for path in paths:
+        rows = measure(open_bundle(Path(path)), cast(Engine, engine), int(threads), cast(Device, device))
+        print(json.dumps(rows), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,53 @@
+"""What inspects a frame of a known surface: SegDec, or the reconstruction of an autoencoder."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+
+from edge.bundle import Bundle
+from edge.engines.session import Floats
+from edge.errors import BundleError, ScoreError
+from edge.inspection.model import Model
+from edge.records import Defect, Finding, Frame
+from edge.vision.boxes import find_defects, worst_place
+
+
+class Judge(Protocol):
+    """One bundle of a surface, opened on one engine. threshold: a frame's score above it is a rejection."""
+
+    model: Model
+    threshold: float
+
+    def inspect(self, frame: Frame) -> Finding:
+        """Raises ScoreError where the answer is not finite, EngineError, FrameError."""
+        ...
+
+
+def score_threshold(bundle: Bundle, line_threshold: float | None) -> float:
+    """The line's own threshold, or the manifest's."""
+    threshold = bundle.manifest.thresholds.score if line_threshold is None else line_threshold
+    if threshold is None or not np.isfinite(threshold):
+        raise BundleError(f"{bundle.path}: thresholds.score is missing; set it, or the judge's threshold in line.toml")
+    return threshold
+
+
+def map_threshold(bundle: Bundle) -> float:
+    threshold = bundle.manifest.thresholds.map
+    if threshold is None or not np.isfinite(threshold):
+        raise BundleError(f"{bundle.path}: thresholds.map is missing; a judge needs it to draw boxes")
+    return threshold
+
+
+def finding(bundle: Bundle, score: float, threshold: float, scores: Floats, frame: Frame) -> Finding:
+    """Put a score and its map together. Raises ScoreError where either is not finite."""
+    if not np.isfinite(score) or not np.isfinite(scores.sum()):
+        raise ScoreError(f"the judge {bundle.manifest.name} answered with a score that is not finite")
+    defects: tuple[Defect, ...] = ()
+    limit = map_threshold(bundle)
+    if score > threshold:
+        size = frame.pixels.shape[:2]
+        defects = find_defects(scores, limit, size, bundle.manifest.label, bundle.manifest.scoring.least_area)
+        defects = defects or (worst_place(scores, size, bundle.manifest.label),)
+    return Finding(score, threshold, defects, scores, limit)

@@ -1,0 +1,79 @@
+"""Gate, judge, decision: one frame in, one inspection out. No bus, no clock but its own stage times."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from time import perf_counter_ns
+
+from edge.errors import EdgeError, EngineError, FrameError, ScoreError
+from edge.inspection.decide import decide, reason_of
+from edge.inspection.gate import Gate
+from edge.inspection.judge import Judge
+from edge.inspection.model import Model
+from edge.records import Admission, Evaluation, Finding, Frame, Reason
+
+
+@dataclass(slots=True)
+class Inspection:
+    """What is known of one frame. models: those that ran, in order. times_ns: per stage that ran. detail: a sentence
+    where something failed."""
+
+    evaluation: Evaluation = Evaluation.UNDEFINED
+    reason: Reason = "bad_frame"
+    detail: str = ""
+    admission: Admission | None = None
+    finding: Finding | None = None
+    models: list[Model] = field(default_factory=list)
+    times_ns: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def surface(self) -> str | None:
+        """The surface that was inspected; None while it is unseen or unknown."""
+        if self.admission is not None:
+            return self.admission.surface if self.admission.seen else None
+        return self.models[-1].manifest.surfaces[0] if self.models else None
+
+
+@dataclass(frozen=True, slots=True)
+class Pipeline:
+    """One line's gate and judges, opened. Without a gate the only judge sees every frame."""
+
+    gate: Gate | None
+    judges: dict[str, Judge]
+
+    def inspect(self, frame: Frame) -> Inspection:
+        """Never raises for a bad frame, score or engine: those are answers too (Undefined, with the reason)."""
+        inspection = Inspection()
+        try:
+            self._inspect(frame, inspection)
+        except (FrameError, ScoreError, EngineError) as error:
+            fail(inspection, error)
+        return inspection
+
+    def _inspect(self, frame: Frame, inspection: Inspection) -> None:
+        started = perf_counter_ns()
+        if self.gate is not None:
+            inspection.models.append(self.gate.model)
+            inspection.admission = self.gate.admit(frame)
+            inspection.times_ns["gate"] = -started + (started := perf_counter_ns())
+        judge = self._judge_for(inspection.admission)
+        if judge is not None:
+            inspection.models.append(judge.model)
+            inspection.finding = judge.inspect(frame)
+            inspection.times_ns["judge"] = perf_counter_ns() - started
+        inspection.evaluation, inspection.reason = decide(inspection.admission, inspection.finding)
+
+    def _judge_for(self, admission: Admission | None) -> Judge | None:
+        if admission is None:
+            return next(iter(self.judges.values()))
+        return self.judges.get(admission.surface) if admission.seen else None
+
+    def close(self) -> None:
+        for part in (*self.judges.values(), *([self.gate] if self.gate else [])):
+            part.model.session.close()
+
+
+def fail(inspection: Inspection, error: EdgeError) -> None:
+    """Turn an error into an answer: Undefined, with its reason."""
+    inspection.evaluation = Evaluation.UNDEFINED
+    inspection.reason, inspection.detail = reason_of(error), str(error)

@@ -1,0 +1,125 @@
+"""Write a bundle: golden file, digests and manifest, and the folder appears whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import cv2
+import msgspec
+import numpy as np
+import tomli_w
+from numpy.typing import NDArray
+
+from edge.bundle import FORMAT_VERSION, MANIFEST, Bundle, Format, Manifest, open_bundle
+from edge.engines.session import Engine, Floats, open_session
+from edge.errors import BundleError
+from edge.verify import golden_batch, golden_key
+from edge.vision.image import InputRule
+
+GOLDEN = "golden.npz"
+ARRAYS = "arrays.npz"
+# The engine whose answer is the golden one.
+MAKERS: dict[Format, Engine] = {"onnx": "onnx", "tflite": "litert"}
+
+
+def golden_frame(rule: InputRule, seed: int) -> NDArray[np.uint8]:
+    """A smooth random texture at the input size, `(h, w)` or `(h, w, 3)`; nobody's picture."""
+    shape = (rule.height, rule.width) if rule.channels == 1 else (rule.height, rule.width, 3)
+    noise = np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+    texture = cv2.GaussianBlur(noise, (0, 0), 4.0) * 8 + cv2.GaussianBlur(noise, (0, 0), 1.0)
+    low, high = float(texture.min()), float(texture.max())
+    return ((texture - low) * (255 / (high - low))).astype(np.uint8)
+
+
+def write_bundle(path: Path, fields: dict[str, object], files: dict[str, bytes], seed: int = 1) -> Bundle:
+    """Write a bundle and open it.
+
+    fields: the manifest's, less `format`, `graph`, `golden` and `arrays`, which are made here from the files. files:
+    `NAME.onnx`, `NAME.tflite`, with `.int8` before the suffix where the graph is quantised, and perhaps `arrays.npz`.
+    An older bundle of that name is replaced by two renames. Raises BundleError where the manifest would not be valid.
+    """
+    tables = [_graph(name, data) for name, data in files.items() if name != ARRAYS]
+    draft = {**fields, "format": FORMAT_VERSION, "graph": tables, "golden": _entry(GOLDEN, b"")}
+    if ARRAYS in files:
+        draft["arrays"] = _entry(ARRAYS, files[ARRAYS])
+    golden = _golden(_checked(path, draft), files, seed)
+    draft["golden"] = _entry(GOLDEN, golden)
+    manifest = tomli_w.dumps(_plain(_checked(path, draft))).encode()
+    _replace_folder(path, {**files, GOLDEN: golden, MANIFEST: manifest})
+    return open_bundle(path)
+
+
+def set_measured(path: Path, measured: dict[str, float | int | str]) -> Bundle:
+    """Put figures into the manifest's `measured` table, beside those that are there. Raises BundleError."""
+    bundle = open_bundle(path)
+    manifest = msgspec.structs.replace(bundle.manifest, measured={**bundle.manifest.measured, **measured})
+    fresh = path / f".{MANIFEST}"
+    fresh.write_text(tomli_w.dumps(_plain(manifest)))
+    os.replace(fresh, path / MANIFEST)
+    return open_bundle(path)
+
+
+def _entry(name: str, data: bytes) -> dict[str, str]:
+    return {"file": name, "sha256": hashlib.sha256(data).hexdigest()}
+
+
+def _graph(name: str, data: bytes) -> dict[str, str]:
+    precision = "int8" if ".int8." in name else "fp32"
+    return {**_entry(name, data), "format": name.rsplit(".", 1)[-1], "precision": precision}
+
+
+def _checked(path: Path, fields: dict[str, object]) -> Manifest:
+    try:
+        return msgspec.convert(msgspec.to_builtins(fields), Manifest)
+    except msgspec.ValidationError as error:
+        raise BundleError(f"{path / MANIFEST} would not be valid: {error}") from error
+
+
+def _plain(manifest: Manifest) -> dict[str, object]:
+    """As TOML has it: no null, and what was left out stays out."""
+
+    def without_none(value: object) -> object:
+        return {k: without_none(v) for k, v in value.items() if v is not None} if isinstance(value, dict) else value
+
+    plain: dict[str, object] = msgspec.to_builtins(manifest)
+    return {key: without_none(value) for key, value in plain.items() if value is not None}
+
+
+def _golden(manifest: Manifest, files: dict[str, bytes], seed: int) -> bytes:
+    frame = golden_frame(manifest.input, seed)
+    batch = golden_batch(frame, manifest.input)
+    arrays: dict[str, NDArray[np.uint8] | Floats] = {"frame": frame}
+    for graph in manifest.graph:
+        session = open_session(MAKERS[graph.format], files[graph.file], 2, "cpu")
+        outputs = session.run(batch)
+        if len(outputs) != len(manifest.outputs):
+            raise BundleError(f"{graph.file} has {len(outputs)} outputs; the manifest names {manifest.outputs}")
+        arrays |= {golden_key(graph, name): np.copy(out) for name, out in zip(manifest.outputs, outputs, strict=True)}
+        session.close()
+    packed = io.BytesIO()
+    np.savez_compressed(packed, allow_pickle=False, **arrays)
+    return packed.getvalue()
+
+
+def _replace_folder(path: Path, files: dict[str, bytes]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    try:
+        for name, data in files.items():
+            (fresh / name).write_bytes(data)
+        fresh.chmod(0o755)
+        if path.exists():
+            old = fresh / ".old"
+            path.rename(old)  # into the folder that follows it, so that one rmtree clears it
+            fresh.rename(path)
+            shutil.rmtree(path / ".old")
+        else:
+            fresh.rename(path)
+    except BaseException:
+        shutil.rmtree(fresh, ignore_errors=True)
+        raise

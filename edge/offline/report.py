@@ -1,0 +1,89 @@
+"""What `edge evaluate` prints: tables on stdout, a progress bar on stderr, JSON for machines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+from rich.table import Table
+
+from edge.errors import DataError
+from edge.offline.evaluate import Progress
+from edge.offline.figures import GateFigures, Report, StageFigures, SurfaceFigures
+
+
+def report_json(report: Report) -> str:
+    return msgspec.json.format(msgspec.json.encode(report), indent=2).decode()
+
+
+def write_report(report: Report, path: Path) -> None:
+    """As JSON, the folder made where there is none. Raises DataError where it cannot be written."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(report_json(report) + "\n")
+    except OSError as error:
+        raise DataError(f"cannot write {path}: {error.strerror}; give --out a place that is writable") from error
+
+
+@contextmanager
+def progress_bar() -> Iterator[Progress]:
+    """A bar on stderr that is gone when the work is done; nothing where stderr is no terminal."""
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description:<16}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Bar(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("opening", total=None)
+        yield lambda description, done, total: bar.update(task, description=description, completed=done, total=total)
+
+
+def percent(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.1f}"
+
+
+def figure(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def tables(report: Report) -> list[Table]:
+    """One for the surfaces, one for the gate (where there is one), one for the stages."""
+    gate = [_gate(report.gate)] if report.gate.confusion else []
+    return [_surfaces(report.surfaces), *gate, _stages(report.stages)]
+
+
+def _table(title: str, *headings: str) -> Table:
+    table = Table(title=title, title_justify="left")
+    table.add_column(headings[0])
+    for heading in headings[1:]:
+        table.add_column(heading, justify="right")
+    return table
+
+
+def _surfaces(surfaces: dict[str, SurfaceFigures]) -> Table:
+    headings = ["surface", "good", "bad", "gate %", "AUROC", "AP", "good OK %", "bad NotOK %", "escaped %"]
+    table = _table("surfaces", *headings, "pixel AUROC", "AUPRO")
+    for name, f in surfaces.items():
+        shares = (percent(f.accuracy_good), percent(f.accuracy_defect), percent(f.passed_defect))
+        scores = (figure(f.image_auroc), figure(f.image_ap))
+        counts = (str(f.n_good), str(f.n_defect))
+        table.add_row(name, *counts, percent(f.gate), *scores, *shares, figure(f.pixel_auroc), figure(f.aupro))
+    return table
+
+
+def _gate(gate: GateFigures) -> Table:
+    title = f"gate: seen {percent(gate.seen)} %, unseen {percent(gate.unseen)} %, "
+    table = _table(f"{title}harmonic mean {percent(gate.harmonic_mean)} %", "surface", "answers")
+    for name, answers in gate.confusion.items():
+        ranked = sorted(answers.items(), key=lambda item: -item[1])
+        table.add_row(name, ", ".join(f"{answer} {count}" for answer, count in ranked))
+    return table
+
+
+def _stages(stages: dict[str, StageFigures]) -> Table:
+    table = _table("milliseconds", "stage", "p50", "p99", "frames")
+    for name, stage in stages.items():
+        table.add_row(name, f"{stage.p50_ms:.2f}", f"{stage.p99_ms:.2f}", str(stage.frames))
+    return table

@@ -1,0 +1,72 @@
+"""What people see on a terminal: verdict rows, summary lines, tables."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+import numpy as np
+from rich.table import Table
+from rich.text import Text
+
+from edge.records import Evaluation, Verdict
+
+STYLES = {
+    Evaluation.OK: "green",
+    Evaluation.NOT_OK: "bold red",
+    Evaluation.NOT_DECIDABLE: "yellow",
+    Evaluation.UNDEFINED: "magenta",
+}
+NAMES = {
+    Evaluation.OK: "OK",
+    Evaluation.NOT_OK: "NotOK",
+    Evaluation.NOT_DECIDABLE: "NotDecidable",
+    Evaluation.UNDEFINED: "Undefined",
+}
+HEADINGS = f"{'part':<22} {'surface':<15} {'evaluation':<13} {'score':>7} {'defects':>7} {'ms':>7}  why"
+
+
+def verdict_row(verdict: Verdict, part: str | None = None) -> Text:
+    """One line: part, surface, evaluation, score over its threshold, defects, milliseconds, reason."""
+    evaluation = Evaluation(verdict.evaluation)
+    score = "-" if verdict.score is None else f"{verdict.score:.3g}"
+    why = verdict.detail or ("" if verdict.reason == "ok" else verdict.reason.replace("_", " "))
+    row = Text(f"{part or verdict.part_id or verdict.trigger_id or '-':<22.22} {verdict.surface or '-':<15} ")
+    row.append(f"{NAMES[evaluation]:<13}", STYLES[evaluation])
+    row.append(f" {score:>7} {len(verdict.defects):>7} {verdict.times_ns.get('total', 0) / 1e6:>7.1f}  {why}")
+    return row
+
+
+@dataclass
+class Tally:
+    """Running totals of a stream of verdicts."""
+
+    evaluations: Counter[Evaluation] = field(default_factory=Counter)
+    milliseconds: list[float] = field(default_factory=list)
+
+    def add(self, verdict: Verdict, milliseconds: float) -> None:
+        self.evaluations[Evaluation(verdict.evaluation)] += 1
+        self.milliseconds.append(milliseconds)
+
+    @property
+    def parts(self) -> int:
+        return self.evaluations.total()
+
+    def percentile(self, percent: float) -> float:
+        """Milliseconds; 0 before the first verdict."""
+        return float(np.percentile(self.milliseconds, percent)) if self.milliseconds else 0.0
+
+    def line(self) -> Text:
+        text = Text(f"{self.parts} parts  ")
+        for evaluation in STYLES:
+            text.append(f"{NAMES[evaluation]} {self.evaluations[evaluation]}  ", STYLES[evaluation])
+        text.append(f"p50 {self.percentile(50):.1f} ms  p99 {self.percentile(99):.1f} ms")
+        return text
+
+    def table(self, title: str) -> Table:
+        table = Table(title=title)
+        for heading in ("parts", *NAMES.values(), "p50 ms", "p99 ms"):
+            table.add_column(heading, justify="right")
+        counts = [str(self.evaluations[evaluation]) for evaluation in NAMES]
+        table.add_row(str(self.parts), *counts, f"{self.percentile(50):.1f}", f"{self.percentile(99):.1f}")
+        return table

@@ -1,0 +1,119 @@
+"""Does a bundle do on this box what it did where it was made? Digests, shapes and one golden frame."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.bundle import Bundle, Graph, Manifest, Precision
+from edge.engines.session import ENGINES, READS, Engine, Floats, Session, installed, open_session
+from edge.errors import BundleError, EdgeError
+from edge.vision.image import InputRule, prepare
+from edge.vision.patches import cut
+
+GOLDEN_PATCHES = 4
+
+# Share of the expected values' range.
+TOLERANCE: dict[Precision, float] = {"fp32": 0.02, "int8": 0.10}
+
+
+@dataclass(frozen=True, slots=True)
+class GraphCheck:
+    """One engine with one graph. error: largest difference as a share of the expected range; milliseconds: one warm run."""
+
+    engine: Engine
+    graph: str
+    ok: bool
+    detail: str
+    error: float | None = None
+    milliseconds: float | None = None
+
+
+def golden_batch(frame: NDArray[np.uint8], rule: InputRule) -> Floats:
+    """What a graph is given for the golden frame: `(n, c, h, w)`, the first patches where the rule cuts any."""
+    batch = prepare(frame, rule)
+    return cut(batch[0, 0], rule.patch, rule.stride)[:GOLDEN_PATCHES] if rule.patch else batch
+
+
+def golden_key(graph: Graph, output: str) -> str:
+    return f"{graph.file}/{output}"
+
+
+def check_golden(bundle: Bundle, graph: Graph, session: Session) -> float:
+    """Run the golden frame; the largest difference from the expected outputs, as a share of their range.
+
+    Raises BundleError where the outputs contradict the manifest or are further away than TOLERANCE, EngineError.
+    """
+    frame, expected = _read_golden(bundle, graph)
+    outputs = session.run(golden_batch(frame, bundle.manifest.input))
+    where = f"{bundle.path / graph.file} on {session.engine}"
+    _check_shapes(where, bundle.manifest, outputs, expected)
+    error = _error_share(outputs, expected)
+    allowed = TOLERANCE[graph.precision]
+    if not error <= allowed:  # also catches NaN
+        raise BundleError(f"{where}: the golden frame is off by {error:.1%} of its range, {allowed:.0%} is allowed")
+    return error
+
+
+def verify_bundle(bundle: Bundle, engines: Iterable[Engine] | None = None, threads: int = 2) -> list[GraphCheck]:
+    """Check every file's digest, then every graph on every engine that reads it, on the CPU.
+
+    engines: those installed where None. Raises BundleError for a missing or altered file; all else is told in the rows.
+    """
+    graphs = {graph.file: bundle.read(graph) for graph in bundle.manifest.graph}
+    bundle.read(bundle.manifest.golden)
+    if bundle.manifest.arrays:
+        bundle.read(bundle.manifest.arrays)
+    chosen = [engine for engine in ENGINES if installed(engine)] if engines is None else list(engines)
+    return [
+        _check(bundle, graph, graphs[graph.file], engine, threads)
+        for engine in chosen
+        for graph in bundle.manifest.graph
+        if READS[engine] == graph.format
+    ]
+
+
+def _check(bundle: Bundle, graph: Graph, data: bytes, engine: Engine, threads: int) -> GraphCheck:
+    try:
+        session = open_session(engine, data, threads, "cpu")
+        try:
+            error = check_golden(bundle, graph, session)
+            batch = golden_batch(_read_golden(bundle, graph)[0], bundle.manifest.input)
+            started = time.perf_counter_ns()
+            session.run(batch)
+            elapsed = (time.perf_counter_ns() - started) / 1e6
+        finally:
+            session.close()
+    except EdgeError as trouble:
+        return GraphCheck(engine, graph.file, False, str(trouble))
+    return GraphCheck(engine, graph.file, True, "as expected", error, elapsed)
+
+
+def _read_golden(bundle: Bundle, graph: Graph) -> tuple[NDArray[np.uint8], list[Floats]]:
+    arrays = bundle.read_arrays(bundle.manifest.golden)
+    names = ["frame", *(golden_key(graph, output) for output in bundle.manifest.outputs)]
+    lacking = [name for name in names if name not in arrays]
+    if lacking:
+        raise BundleError(f"{bundle.path / bundle.manifest.golden.file} lacks {', '.join(lacking)}; make it anew")
+    return arrays["frame"].astype(np.uint8), [arrays[name].astype(np.float32) for name in names[1:]]
+
+
+def _check_shapes(where: str, manifest: Manifest, outputs: tuple[Floats, ...], expected: list[Floats]) -> None:
+    if len(outputs) != len(expected):
+        raise BundleError(f"{where}: {len(outputs)} outputs; the manifest names {', '.join(manifest.outputs)}")
+    for name, out, wanted in zip(manifest.outputs, outputs, expected, strict=True):
+        if out.shape != wanted.shape:
+            raise BundleError(f"{where}: {name} has shape {out.shape}, the golden one {wanted.shape}")
+        if not np.isfinite(out).all():
+            raise BundleError(f"{where}: {name} is not finite on the golden frame")
+
+
+def _error_share(outputs: tuple[Floats, ...], expected: list[Floats]) -> float:
+    """All outputs share one range: a score of one number has none of its own."""
+    values = np.concatenate([wanted.ravel() for wanted in expected])
+    apart = max(float(np.abs(out - wanted).max()) for out, wanted in zip(outputs, expected, strict=True))
+    return apart / max(float(np.ptp(values)), 1e-6)

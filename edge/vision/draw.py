@@ -1,0 +1,57 @@
+"""The picture for people: the frame, its score map and the boxes, side by side."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.records import Evaluation, Finding
+from edge.vision.image import Pixels, to_channels
+
+Picture = NDArray[np.uint8]
+
+# BGR, as OpenCV writes files.
+COLOURS = {
+    Evaluation.OK: (90, 170, 60),
+    Evaluation.NOT_OK: (50, 50, 220),
+    Evaluation.NOT_DECIDABLE: (40, 160, 230),
+    Evaluation.UNDEFINED: (130, 130, 130),
+}
+LONG_SIDE = 512
+BAR = 34
+
+
+def to_8_bit(pixels: Pixels, full_scale: int) -> Picture:
+    """Any frame as BGR `(h, w, 3)` uint8."""
+    rgb = to_channels(pixels, 3)
+    if rgb.dtype != np.uint8:
+        rgb = (rgb.astype(np.float32) * (255.0 / full_scale)).clip(0, 255).astype(np.uint8)
+    return cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)  # type: ignore[return-value]  # cv2 keeps uint8
+
+
+def heat(finding: Finding, size: tuple[int, int]) -> Picture:
+    """The score map as colours over `(height, width)`: its threshold lies in the middle of the scale."""
+    scaled = np.clip(finding.score_map / (2 * max(finding.map_threshold, 1e-9)), 0, 1)
+    coloured = cv2.applyColorMap((scaled * 255).astype(np.uint8), cv2.COLORMAP_TURBO)
+    return cv2.resize(coloured, size[::-1], interpolation=cv2.INTER_LINEAR)  # type: ignore[return-value]  # uint8
+
+
+def annotate(pixels: Pixels, full_scale: int, evaluation: Evaluation, finding: Finding | None, caption: str) -> Picture:
+    """A bar with the caption, then frame with boxes, then score map (left out where no judge ran)."""
+    frame = to_8_bit(pixels, full_scale)
+    colour = COLOURS[evaluation]
+    scale = LONG_SIDE / max(frame.shape[:2])
+    size = (max(1, round(frame.shape[0] * scale)), max(1, round(frame.shape[1] * scale)))
+    shown = cv2.resize(frame, size[::-1], interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+    panes = [shown]
+    if finding is not None:
+        for defect in finding.defects:
+            x, y, w, h = (round(v * scale) for v in defect.bbox)
+            cv2.rectangle(shown, (x - 2, y - 2), (x + w + 1, y + h + 1), colour, 2, cv2.LINE_AA)
+        panes.append(heat(finding, size))
+    body = np.hstack(panes)
+    bar = np.full((BAR, max(body.shape[1], LONG_SIDE), 3), colour, np.uint8)
+    cv2.putText(bar, caption, (10, 23), cv2.FONT_HERSHEY_SIMPLEX, 0.55, (255, 255, 255), 1, cv2.LINE_AA)
+    body = np.pad(body, ((0, 0), (0, bar.shape[1] - body.shape[1]), (0, 0)))
+    return np.vstack([bar, body])

@@ -1,0 +1,35 @@
+"""Where things are: the checkout, the bundles, the real images."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+import edge
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+def pytest_report_header() -> str:
+    return f"edge {edge.__version__} from {Path(edge.__file__).parent}"
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    return REPOSITORY
+
+
+@pytest.fixture(scope="session")
+def exported_models() -> Path:
+    return REPOSITORY / "exported_models"
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The real surfaces: `data` in the folder that $EDGE_SHARED names, by default `../shared`."""
+    data = Path(os.environ.get("EDGE_SHARED") or REPOSITORY.parent / "shared") / "data"
+    if not (data / "split.csv").is_file():
+        pytest.skip(f"no real images in {data}; $EDGE_SHARED names the folder above them")
+    return data

@@ -1,0 +1,227 @@
+"""`python -m tools.train.bundle RECIPE.toml ...`: from a finished training to a bundle that the line can open."""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import hashlib
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import tomli_w
+import torch
+from numpy.typing import NDArray
+
+from edge.bundle import Bundle, Graph, Manifest, Scoring, Targets, Thresholds, Training
+from edge.engines.session import Floats, open_session
+from edge.errors import DataError
+from edge.inspection.assemble import JUDGES
+from edge.inspection.judge import Judge
+from edge.inspection.model import Model
+from edge.offline.export import to_onnx, to_tflite
+from edge.offline.pack import write_bundle
+from edge.offline.quantize import quantize_onnx, quantize_tflite
+from edge.records import Frame
+from edge.vision.image import prepare
+from edge.vision.patches import cut
+from tools.train.data import Sample, read_grey, read_samples, split
+from tools.train.recipe import Recipe, read_recipe
+from tools.train.trainer import build
+
+KINDS = {"segdec": "segdec", "bergmann-cae": "reconstruction"}
+OUTPUTS = {"segdec": ("score", "map"), "bergmann-cae": ("reconstruction",)}
+CALIBRATION_IMAGES = 64
+PATCHES_AN_IMAGE = 4
+IMAGE_LABEL_QUANTILE = 0.995
+
+
+@dataclass(frozen=True)
+class Scored:
+    """The judge's answers on the validation fold. score: `(n,)`; maps: `(n, h, w)`; defective: `(n,)` bool."""
+
+    score: NDArray[np.float64]
+    maps: Floats
+    defective: NDArray[np.bool_]
+
+
+def load_network(recipe: Recipe, run: Path) -> torch.nn.Module:
+    """The trained network. Raises DataError where its training is not finished."""
+    checkpoint = run / "checkpoint.pt"
+    if not checkpoint.is_file():
+        raise DataError(f"{checkpoint} is not there; run python -m tools.train for {recipe.name} first")
+    saved = torch.load(checkpoint, weights_only=True)
+    done = len(saved["curve"])
+    if done < recipe.epochs:
+        raise DataError(f"{checkpoint} is after {done} of {recipe.epochs} epochs; let the training end first")
+    network = build(recipe)
+    network.load_state_dict(saved["model"])
+    return network.eval()
+
+
+def draw_calibration(recipe: Recipe, training: list[Sample]) -> list[Sample]:
+    """As many defective as good images; good ones alone for what was taught on good ones alone."""
+    rng = np.random.default_rng(recipe.seed)
+    good = [s for s in training if not s.defective and (recipe.network == "segdec" or s.split == "train")]
+    bad = [s for s in training if s.defective and recipe.network == "segdec"]
+    some_bad = [bad[i] for i in rng.permutation(len(bad))[: CALIBRATION_IMAGES // 2]]
+    return some_bad + [good[i] for i in rng.permutation(len(good))[: CALIBRATION_IMAGES - len(some_bad)]]
+
+
+def calibration_inputs(recipe: Recipe, chosen: list[Sample]) -> Floats:
+    """`(n, c, h, w)`: the images as the line prepares them, or a few random patches of each."""
+    rule = recipe.input
+    inputs = [prepare(read_grey(s.path), rule) for s in chosen]
+    if not rule.patch:
+        return np.concatenate(inputs)
+    rng = np.random.default_rng(recipe.seed)
+    cuts = [cut(image[0, 0], rule.patch, rule.stride) for image in inputs]
+    return np.concatenate([rng.choice(patches, PATCHES_AN_IMAGE, replace=False) for patches in cuts])
+
+
+def write_calibration(path: Path, recipe: Recipe, roots: list[Path], chosen: list[Sample]) -> None:
+    """calibration/<name>/recipe.toml: enough to draw the same images again and to know them by their digests."""
+    drawn = "half defective, half good" if recipe.network == "segdec" else "good images of the train split"
+    if recipe.input.patch:
+        drawn += f"; {PATCHES_AN_IMAGE} random patches of each"
+    images = []
+    for sample in chosen:
+        root = next(r for r in roots if sample.path.is_relative_to(r))
+        digest = hashlib.sha256(sample.path.read_bytes()).hexdigest()
+        images.append({"path": str(sample.path.relative_to(root)), "sha256": digest})
+    table = {
+        "bundle": recipe.name,
+        "data": recipe.data,
+        "surfaces": recipe.surfaces,
+        "folds": sorted({s.fold for s in chosen}),
+        "drawn": f"{drawn}, by numpy's default generator",
+        "seed": recipe.seed,
+        "count": len(chosen),
+        "image": images,
+    }
+    path.mkdir(parents=True, exist_ok=True)
+    (path / "recipe.toml").write_text(tomli_w.dumps(table))
+
+
+def make_graphs(recipe: Recipe, network: torch.nn.Module, calibration: Floats) -> dict[str, bytes]:
+    example = torch.from_numpy(calibration[:2].copy())
+    onnx, tflite = to_onnx(network, example, OUTPUTS[recipe.network]), to_tflite(network, example)
+    return {
+        "model.onnx": onnx,
+        "model.int8.onnx": quantize_onnx(onnx, calibration),
+        "model.tflite": tflite,
+        "model.int8.tflite": quantize_tflite(tflite, calibration),
+    }
+
+
+def open_judge(fields: dict[str, object], graph: bytes) -> Judge:
+    """The line's own judge on a graph that is in no bundle yet; its threshold lets everything pass."""
+    nowhere = "0" * 64
+    everything = Thresholds(score=sys.float_info.max, map=sys.float_info.max, how="not set yet")
+    entry = Graph(file="model.onnx", sha256=nowhere, format="onnx", precision="fp32")
+    draft = {**fields, "thresholds": everything, "format": 1, "graph": [entry]}
+    draft["golden"] = {"file": "golden.npz", "sha256": nowhere}
+    manifest = msgspec.convert(msgspec.to_builtins(draft), Manifest)
+    session = open_session("onnx", graph, 2, "cpu")
+    return JUDGES[manifest.kind](Model(Bundle(Path(manifest.name), manifest, nowhere), entry, session))
+
+
+def score_all(judge: Judge, samples: list[Sample]) -> Scored:
+    findings = [judge.inspect(Frame(read_grey(s.path), 255)) for s in samples]
+    scores, maps = np.array([f.score for f in findings]), np.stack([f.score_map for f in findings])
+    return Scored(scores, maps, np.array([s.defective for s in samples]))
+
+
+def best_midpoint(score: NDArray[np.float64], defective: NDArray[np.bool_], pass_good: float) -> float:
+    """Between two neighbouring scores, where balanced accuracy is best and at least pass_good of the good ones pass.
+
+    That share is given up only where no defect would be caught otherwise. Among equals the widest gap wins.
+    """
+    values = np.unique(score)
+    middles, gaps = (values[1:] + values[:-1]) / 2, np.diff(values)
+    passed = np.array([np.mean(score[~defective] <= m) for m in middles])
+    caught = np.array([np.mean(score[defective] > m) for m in middles])
+    allowed = (passed >= pass_good) & (caught > 0)
+    balanced = np.where(allowed, passed + caught, 0.0) if allowed.any() else passed + caught
+    return float(middles[np.lexsort((gaps, balanced))[-1]])
+
+
+def set_thresholds(recipe: Recipe, judge: Judge, validation: list[Sample]) -> Thresholds:
+    """By the rule of the network's kind, on the validation fold, with the FP32 graph."""
+    if recipe.network == "segdec":
+        return _segdec_thresholds(recipe, score_all(judge, validation))
+    seen = score_all(judge, [s for s in validation if s.split == "train" and not s.defective])
+    limit = float(np.quantile(seen.score, recipe.pass_good))
+    how = f"{recipe.pass_good:.0%} of {len(seen.score)} good images of the validation fold stay below; both are that"
+    return Thresholds(score=limit, map=limit, how=how)
+
+
+def _segdec_thresholds(recipe: Recipe, seen: Scored) -> Thresholds:
+    score = best_midpoint(seen.score, seen.defective, recipe.pass_good)
+    passed, caught = np.sum(seen.score[~seen.defective] <= score), np.sum(seen.score[seen.defective] > score)
+    how = (
+        f"score: best balanced accuracy on the validation fold with at most {1 - recipe.pass_good:.0%} of the good "
+        f"rejected where that is possible ({passed} of {np.sum(~seen.defective)} good passed, "
+        f"{caught} of {np.sum(seen.defective)} defective caught); map: "
+    )
+    if recipe.labels == "masks":
+        return Thresholds(score=score, map=0.5, how=f"{how}0.5, as taught by masks")
+    limit = float(np.quantile(seen.maps[~seen.defective], IMAGE_LABEL_QUANTILE))
+    return Thresholds(score=score, map=limit, how=f"{how}{IMAGE_LABEL_QUANTILE:.1%} of the good images' map below")
+
+
+def manifest_fields(recipe: Recipe, path: Path, run: Path, training: list[Sample]) -> dict[str, object]:
+    """All that is known before the thresholds are."""
+    date = datetime.date.fromtimestamp((run / "checkpoint.pt").stat().st_mtime)
+    taught = [s for s in training if recipe.network == "segdec" or (s.split == "train" and not s.defective)]
+    return {
+        "name": recipe.name,
+        "kind": KINDS[recipe.network],
+        "surfaces": recipe.surfaces,
+        "input": recipe.input,
+        "outputs": OUTPUTS[recipe.network],
+        "scoring": Scoring(pooling="max", blur=recipe.blur),
+        "targets": Targets(patch_ms=recipe.target_patch_ms, frame_ms=recipe.target_frame_ms),
+        "training": Training(
+            data=recipe.data,
+            licence=recipe.licence,
+            images=len(taught),
+            date=date.isoformat(),
+            command=f"python -m tools.train {path}",
+            note=f"{recipe.epochs} epochs; fold 3 sets the thresholds, fold 4 of the test split is kept back",
+        ),
+    }
+
+
+def make_bundle(path: Path, roots: list[Path], runs: Path, out: Path, calibration: Path) -> Bundle:
+    recipe = read_recipe(path)
+    if recipe.network not in KINDS:
+        raise DataError(f"{path}: a {recipe.network} has no training run; its bundle is made elsewhere")
+    network = load_network(recipe, runs / recipe.name)
+    training, validation = split([s for surface in recipe.surfaces for s in read_samples(roots, surface)])
+    chosen = draw_calibration(recipe, training)
+    files = make_graphs(recipe, network, calibration_inputs(recipe, chosen))
+    fields = manifest_fields(recipe, path, runs / recipe.name, training)
+    judge = open_judge(fields, files["model.onnx"])
+    fields["thresholds"] = set_thresholds(recipe, judge, validation)
+    write_calibration(calibration / recipe.name, recipe, roots, chosen)
+    return write_bundle(out / recipe.name, fields, files, recipe.seed)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tools.train.bundle", description=__doc__)
+    parser.add_argument("recipes", nargs="+", type=Path, metavar="RECIPE.toml")
+    parser.add_argument("--data", action="append", type=Path, required=True, help="a folder with split.csv; repeatable")
+    parser.add_argument("--runs", type=Path, default=Path("runs"), help="where the checkpoints are")
+    parser.add_argument("--out", type=Path, default=Path("exported_models"))
+    parser.add_argument("--calibration", type=Path, default=Path("calibration"))
+    given = parser.parse_args()
+    for path in given.recipes:
+        bundle = make_bundle(path, given.data, given.runs, given.out, given.calibration)
+        print(f"{bundle.path}: {bundle.manifest.thresholds}")
+
+
+if __name__ == "__main__":
+    main()
