@@ -28,19 +28,19 @@ class Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Base of the manifest's tables: frozen, and a key that nobody reads is refused."""
 
 
-class File(Strict):
+class File(Strict, frozen=True):
     file: FileName
     sha256: Sha256
 
 
-class Graph(File):
+class Graph(File, frozen=True):
     """One network file. An ONNX graph serves both ONNX Runtime and OpenVINO."""
 
     format: Format
     precision: Precision
 
 
-class Thresholds(Strict, kw_only=True):
+class Thresholds(Strict, frozen=True, kw_only=True):
     """score: a frame above it is rejected (the gate's are per surface, in its arrays). map: a pixel above it is part
     of a defect. how: what they were set on, in a sentence."""
 
@@ -49,7 +49,7 @@ class Thresholds(Strict, kw_only=True):
     how: str
 
 
-class Scoring(Strict):
+class Scoring(Strict, frozen=True):
     """pooling: how a reconstruction's map becomes the frame's score: its `max` or its `mean` (Zouar's L2 distance up to
     a constant). blur: sigma in pixels of the input that the squared difference is smoothed with. least_area: defects
     with fewer map pixels are not named."""
@@ -59,14 +59,14 @@ class Scoring(Strict):
     least_area: int = 1
 
 
-class Targets(Strict):
+class Targets(Strict, frozen=True):
     """Latency at p99 in milliseconds that the bundle is meant to meet on the box named in `measured`."""
 
     patch_ms: float | None = None
     frame_ms: float | None = None
 
 
-class Training(Strict):
+class Training(Strict, frozen=True):
     data: str
     licence: str
     images: int
@@ -75,7 +75,7 @@ class Training(Strict):
     note: str = ""
 
 
-class Manifest(Strict, kw_only=True):
+class Manifest(Strict, frozen=True, kw_only=True):
     """manifest.toml, key for key."""
 
     format: int

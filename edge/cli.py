@@ -138,7 +138,7 @@ def watch(
             if as_json:
                 click.echo(to_json(verdict))
             else:
-                console.print(verdict_row(verdict))
+                console.print(verdict_row(verdict), soft_wrap=True)
             if tally.parts == count:
                 break
     if not as_json:
@@ -175,11 +175,65 @@ def inspect(config: Path, images: tuple[Path, ...], pictures: Path | None, as_js
         if as_json:
             click.echo(to_json(verdict))
         else:
-            console.print(verdict_row(verdict, path.stem))
+            console.print(verdict_row(verdict, path.stem), soft_wrap=True)
     if not as_json:
         console.print(tally.line())
     if tally.evaluations[Evaluation.OK] < tally.parts:
         raise SystemExit(1)
+
+
+@main.command()
+@LINE
+@click.argument("data", nargs=-1, required=True, type=PATHS, metavar="DATA...")
+@click.option("--fold", type=int, help="Only images of this fold, by the column `fold` of each DATA/split.csv.")
+@click.option("--limit", type=click.IntRange(min=1), help="At most so many images a surface, spread over its kinds.")
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Write the JSON into this file.")
+@JSON
+def evaluate(
+    config: Path, data: tuple[Path, ...], fold: int | None, limit: int | None, out: Path | None, as_json: bool
+) -> None:
+    """What the line's gate and judges are worth on labelled images.
+
+    DATA: folders in the MVTec AD layout, any subset of surfaces; one that the gate was never taught counts as unseen:
+
+    \b
+      DATA/<surface>/test/{good,<kind>}/*
+      DATA/<surface>/ground_truth/<kind>/<stem>_mask.png
+      DATA/split.csv                                        path,...,fold: for --fold alone
+
+    Only `test` images count. Judges that learnt from defects saw some of those: give the fold kept from them with
+    --fold. A surface without `test` is measured on its train/good, with --fold only.
+
+    \b
+    gate      seen: share of the frames of taught surfaces that it gave to their own surface; unseen: share of all
+              other frames that it called unseen; their harmonic mean; confusion: frames by true surface and answer.
+    surfaces  accuracy_good: share of good frames with the verdict OK; accuracy_defect: share of defective frames
+              with NotOK. A defective part that the gate sent away is missed, though not passed: not_decided_defect.
+              passed_defect: those that got OK. image_auroc, image_ap, pixel_auroc, aupro (to a false-positive rate
+              of 0.3): of the judge alone, on all frames of its surface; pixels at its input size, where masks are.
+    stages    p50_ms, p99_ms of reading, gate and judge, without the first 5 frames.
+
+    What cannot be known is null. Needs the extra `evaluate` (scikit-learn).
+    """
+    from rich.console import Console
+
+    from edge.config import read_line
+    from edge.offline.evaluate import evaluate as run_line
+    from edge.offline.report import progress_bar, report_json, tables, write_report
+
+    line = read_line(config)
+    with progress_bar() as progress:
+        report = run_line(line, data, fold, limit, progress, say_on_stderr)
+    if as_json:
+        click.echo(report_json(report))
+    else:
+        console = Console(highlight=False)
+        for table in tables(report):
+            console.print(table)
+        for note in report.about.notes:
+            console.print(f"note: {note}", markup=False)
+    if out is not None:
+        write_report(report, out)
 
 
 @main.command()

@@ -26,14 +26,16 @@ NAMES = {
 HEADINGS = f"{'part':<22} {'surface':<15} {'evaluation':<13} {'score':>7} {'defects':>7} {'ms':>7}  why"
 
 
-def verdict_row(verdict: Verdict, part: str | None = None) -> Text:
-    """One line: part, surface, evaluation, score over its threshold, defects, milliseconds, reason."""
+def verdict_row(verdict: Verdict, part: str | None = None, milliseconds: float | None = None) -> Text:
+    """One line: part, surface, evaluation, score, defects, milliseconds (the daemon's own where not given), reason."""
     evaluation = Evaluation(verdict.evaluation)
     score = "-" if verdict.score is None else f"{verdict.score:.3g}"
     why = verdict.detail or ("" if verdict.reason == "ok" else verdict.reason.replace("_", " "))
+    if milliseconds is None:
+        milliseconds = verdict.times_ns.get("total", 0) / 1e6
     row = Text(f"{part or verdict.part_id or verdict.trigger_id or '-':<22.22} {verdict.surface or '-':<15} ")
     row.append(f"{NAMES[evaluation]:<13}", STYLES[evaluation])
-    row.append(f" {score:>7} {len(verdict.defects):>7} {verdict.times_ns.get('total', 0) / 1e6:>7.1f}  {why}")
+    row.append(f" {score:>7} {len(verdict.defects):>7} {milliseconds:>7.1f}  {why}")
     return row
 
 

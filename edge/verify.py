@@ -23,7 +23,7 @@ TOLERANCE: dict[Precision, float] = {"fp32": 0.02, "int8": 0.10}
 
 @dataclass(frozen=True, slots=True)
 class GraphCheck:
-    """One engine with one graph. error: largest difference as a share of the expected range; milliseconds: one warm run."""
+    """One engine with one graph. error: largest difference as a share of the expected range; milliseconds: one run."""
 
     engine: Engine
     graph: str

@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 
 import edge
+from edge.config import Line, read_line
+from edge.engines.session import installed
+from tests.small_line import write_small_line
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -33,3 +36,12 @@ def shared_data() -> Path:
     if not (data / "split.csv").is_file():
         pytest.skip(f"no real images in {data}; $EDGE_SHARED names the folder above them")
     return data
+
+
+@pytest.fixture(scope="session")
+def small_line(tmp_path_factory: pytest.TempPathFactory) -> Line:
+    """See tests/small_line.py."""
+    pytest.importorskip("onnx", reason="onnx, which writes the small graphs, is not here (extra `test`)")
+    if not installed("onnx"):
+        pytest.skip("ONNX Runtime is not here (extra `onnx`)")
+    return read_line(write_small_line(tmp_path_factory.mktemp("line")))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import platform
 
 import msgspec
-from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
@@ -167,11 +166,11 @@ def to_json(report: Report) -> str:
 
 def print_report(report: Report, console: Console) -> None:
     """The table, which fits 80 columns, then what it says in sentences."""
-    table = Table(box=SIMPLE, padding=(0, 0, 0, 1), title=f"{report.subject} ({report.kind}), {report.threads} threads")
-    table.add_column("stage, ms", no_wrap=True, min_width=20)
-    for heading in ("n", "p50", "p90", "p95", "p99", "p99 at most", "target"):
+    table = Table(box=None, padding=(0, 0, 0, 1), title=f"{report.subject} ({report.kind}), {report.threads} threads")
+    table.add_column("stage, ms", no_wrap=True)
+    for heading in ("n", "p50", "p90", "p95", "p99", "at most", "target"):
         table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("")
+    table.add_column("", no_wrap=True)
     for row in report.rows:
         _add_row(table, row)
     console.print(table)
@@ -205,7 +204,6 @@ def _add_row(table: Table, row: Row) -> None:
         target = f"{check.target_ms:g}" if check else ""
         answer = f"[{STYLES[check.answer]}]{check.answer}" if check else ""
         table.add_row(f"  {stage}", str(figures.samples), *(_ms(number) for number in numbers), target, answer)
-    table.add_section()
 
 
 def _print_remarks(row: Row, console: Console) -> None:

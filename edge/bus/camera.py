@@ -11,6 +11,7 @@ from typing import Literal
 
 import cv2
 import google_crc32c
+import numpy as np
 import zmq
 
 from edge.bus.frames import PIXEL_FORMATS, frame_topic, pack_header
@@ -24,13 +25,13 @@ Encoding = Literal["raw", "png", "jpeg"]
 
 
 def pixel_format_of(pixels: Pixels) -> str:
-    colour, deep = pixels.ndim == 3, pixels.dtype.itemsize == 2
-    return {(False, False): "Mono8", (False, True): "Mono16", (True, False): "RGB8", (True, True): "RGB16"}[colour, deep]
+    """The PFNC name of `(h, w)` or `(h, w, 3)` pixels of 8 or 16 bits."""
+    return f"{'RGB' if pixels.ndim == 3 else 'Mono'}{8 * pixels.dtype.itemsize}"
 
 
 def encode(pixels: Pixels, encoding: Encoding) -> bytes | memoryview:
     if encoding == "raw":
-        return memoryview(pixels).cast("B") if pixels.flags.c_contiguous else pixels.tobytes()
+        return np.ascontiguousarray(pixels).data.cast("B")
     if encoding == "jpeg" and pixels.dtype.itemsize == 2:
         raise DataError("JPEG holds 8 bits; send 16-bit images as raw or png")
     shown = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR) if pixels.ndim == 3 else pixels

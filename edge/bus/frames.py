@@ -15,6 +15,7 @@ import msgspec
 import numpy as np
 import zmq
 
+from edge.bus.sockets import open_socket
 from edge.config import Limits
 from edge.errors import FrameError, FrameTooLarge
 from edge.records import MESSAGE_VERSION, Frame, FrameHeader
@@ -46,18 +47,37 @@ PIXEL_FORMATS = {
 }
 
 
+FILE_ENDS = {"png": (b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"), "jpeg": (b"\xff\xd8\xff", b"\xff\xd9")}
+
+
 def frame_topic(line: str, camera: str = "") -> bytes:
     return f"frame/{line}/{camera}".encode()
 
 
-def receive(socket: zmq.Socket[bytes]) -> list[zmq.Frame]:
-    """One message, without copying. Parts after the third are dropped unread, one too many is kept as evidence."""
-    parts = [socket.recv(copy=False)]
-    while parts[-1].more and len(parts) <= PARTS:
-        parts.append(socket.recv(copy=False))
-    while socket.get(zmq.RCVMORE):
-        socket.recv(copy=False)
-    return parts
+class FrameInlet:
+    """Where the daemon takes frames off the bus."""
+
+    def __init__(self, address: str, limits: Limits) -> None:
+        """Bind. Cameras wait until `open`. Raises BusError."""
+        self._socket = open_socket(zmq.SUB, address, bind=True, largest_part=limits.frame_bytes)
+
+    def open(self, line: str) -> None:
+        self._socket.subscribe(frame_topic(line))
+
+    def poll(self, milliseconds: int) -> bool:
+        return bool(self._socket.poll(milliseconds))
+
+    def receive(self) -> list[memoryview]:
+        """One message, not copied. Parts after the third are dropped unread, one too many is kept as evidence."""
+        parts = [self._socket.recv(copy=False)]
+        while parts[-1].more and len(parts) <= PARTS:
+            parts.append(self._socket.recv(copy=False))
+        while self._socket.get(zmq.RCVMORE):
+            self._socket.recv(copy=False)
+        return [part.buffer for part in parts]
+
+    def close(self) -> None:
+        self._socket.close(0)
 
 
 def camera_of(topic: memoryview) -> str:
@@ -119,14 +139,20 @@ def _check_claims(header: FrameHeader, received: int, limits: Limits) -> PixelFo
 def _raw(header: FrameHeader, data: memoryview) -> Pixels:
     claimed = prod(header.shape) * np.dtype(header.dtype).itemsize
     if claimed != header.nbytes:
-        raise FrameError(f"shape {list(header.shape)} of {header.dtype} is {claimed} bytes, nbytes says {header.nbytes}")
+        raise FrameError(f"shape {list(header.shape)} of {header.dtype} is {claimed} bytes, nbytes is {header.nbytes}")
     pixels: Pixels = np.frombuffer(data, header.dtype).reshape(header.shape)
     pixels.flags.writeable = False
     return pixels
 
 
 def _decode(header: FrameHeader, data: memoryview) -> Pixels:
-    """PNG or JPEG, the size in the file's own header compared first: a bomb is refused before it is unpacked."""
+    """PNG or JPEG, the size in the file's own header compared first: a bomb is refused before it is unpacked.
+
+    A decoder fills the missing rest of a cut file with grey and says nothing, so both its ends are looked at.
+    """
+    head, tail = FILE_ENDS[header.encoding]
+    if bytes(data[: len(head)]) != head or bytes(data[-len(tail) :]) != tail:
+        raise FrameError(f"the third part is not a whole {header.encoding} file")
     width, height = imagesize.get(io.BytesIO(data[: 1 << 20]))
     if (height, width) != header.shape[:2]:
         raise FrameError(

@@ -18,7 +18,7 @@ def open_socket(
     kind: int, address: str, *, bind: bool, largest_part: int = -1, high_water: int = 1000
 ) -> zmq.Socket[bytes]:
     """Bind or connect. largest_part: bytes; a peer that sends more is cut off. Raises BusError naming the address."""
-    socket = zmq.Context.instance().socket(kind)
+    socket: zmq.Socket[bytes] = zmq.Context.instance().socket(kind)
     socket.linger = LINGER_MS
     socket.set(zmq.MAXMSGSIZE, largest_part)
     socket.set_hwm(high_water)

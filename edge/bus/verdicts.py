@@ -21,9 +21,18 @@ def verdict_topic(verdict: Verdict) -> bytes:
     return f"verdict/{verdict.line}/{verdict.surface or '-'}/{verdict.evaluation}".encode()
 
 
-def send_verdict(socket: zmq.Socket[bytes], verdict: Verdict) -> None:
-    """A publisher never waits: a subscriber that stalls sees the gap in `seq`."""
-    socket.send_multipart([verdict_topic(verdict), msgspec.msgpack.encode(verdict)])
+class VerdictOutlet:
+    """Where the daemon publishes. It never waits: a subscriber that stalls sees the gap in `seq`."""
+
+    def __init__(self, address: str) -> None:
+        """Bind. Raises BusError."""
+        self._socket = open_socket(zmq.PUB, address, bind=True, high_water=100_000)
+
+    def send(self, verdict: Verdict) -> None:
+        self._socket.send_multipart([verdict_topic(verdict), msgspec.msgpack.encode(verdict)])
+
+    def close(self) -> None:
+        self._socket.close()
 
 
 def read_verdict(data: bytes) -> Verdict:

@@ -7,8 +7,6 @@ import uuid
 from collections.abc import Sequence
 from time import perf_counter_ns
 
-import zmq
-
 from edge.bus.frames import PARTS, camera_of, read_frame, read_header
 from edge.config import Line
 from edge.errors import FrameError
@@ -28,16 +26,16 @@ class Answerer:
         self.frames_missing = 0
         self._next: dict[str, tuple[str, int]] = {}
 
-    def answer(self, parts: Sequence[zmq.Frame], received_ns: int) -> Verdict:
+    def answer(self, parts: Sequence[memoryview], received_ns: int) -> Verdict:
         """received_ns: of perf_counter_ns, when the message was taken off the socket."""
         camera, header, inspection = "-", None, Inspection()
         try:
             if len(parts) != PARTS:
                 raise FrameError(f"a frame message has {PARTS} parts, this one has {len(parts)} or more")
-            camera = camera_of(parts[0].buffer)
-            header = read_header(parts[1].buffer)
+            camera = camera_of(parts[0])
+            header = read_header(parts[1])
             self._follow(camera, header)
-            frame = read_frame(header, parts[2].buffer, self.line.config.limits)
+            frame = read_frame(header, parts[2], self.line.config.limits)
             decoded_ns = perf_counter_ns() - received_ns
             if not self._expire(header, inspection):
                 inspection = self.pipeline.inspect(frame)

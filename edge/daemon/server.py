@@ -8,11 +8,8 @@ import time
 from collections.abc import Callable
 from time import perf_counter_ns
 
-import zmq
-
-from edge.bus.frames import frame_topic, receive
-from edge.bus.sockets import open_socket
-from edge.bus.verdicts import send_verdict
+from edge.bus.frames import FrameInlet
+from edge.bus.verdicts import VerdictOutlet
 from edge.config import Line
 from edge.daemon import notify
 from edge.daemon.answer import Answerer
@@ -27,13 +24,12 @@ def run(line: Line) -> None:
     """Serve a line until SIGINT or SIGTERM. Raises ConfigError, BundleError, EngineError, MissingExtra, BusError."""
     config = line.config
     metrics = Metrics()
-    frames = open_socket(zmq.SUB, config.frames, bind=True, largest_part=config.limits.frame_bytes)
-    verdicts = open_socket(zmq.PUB, config.verdicts, bind=True, high_water=100_000)
+    frames, verdicts = FrameInlet(config.frames, config.limits), VerdictOutlet(config.verdicts)
     if config.metrics_port:
         metrics.serve(config.metrics_port)
     pipeline = open_pipeline(line, log.info)
     stopping = _stop_on_signals()
-    frames.subscribe(frame_topic(config.line))
+    frames.open(config.line)
     log.info("line %s: frames at %s, verdicts at %s", config.line, config.frames, config.verdicts)
     notify.ready(f"inspecting line {config.line}")
     answerer = Answerer(line, pipeline)
@@ -41,15 +37,15 @@ def run(line: Line) -> None:
         serve(frames, verdicts, answerer, metrics, stopping)
     finally:
         notify.stopping()
-        for socket in (frames, verdicts):
-            socket.close()
+        frames.close()
+        verdicts.close()
         pipeline.close()
         log.info("line %s: %d verdicts, %d frames missing", config.line, answerer.seq, answerer.frames_missing)
 
 
 def serve(
-    frames: zmq.Socket[bytes],
-    verdicts: zmq.Socket[bytes],
+    frames: FrameInlet,
+    verdicts: VerdictOutlet,
     answerer: Answerer,
     metrics: Metrics,
     stopping: Callable[[], bool],
@@ -59,11 +55,11 @@ def serve(
     fed = 0.0
     while not stopping():
         if frames.poll(IDLE_MS):
-            parts = receive(frames)
+            parts = frames.receive()
             received_ns = perf_counter_ns()
             missing = answerer.frames_missing
             verdict = answerer.answer(parts, received_ns)
-            send_verdict(verdicts, verdict)
+            verdicts.send(verdict)
             metrics.count(verdict)
             metrics.missing(answerer.frames_missing - missing)
             if verdict.detail:

@@ -69,8 +69,10 @@ class Pipeline:
         return self.judges.get(admission.surface) if admission.seen else None
 
     def close(self) -> None:
-        for part in (*self.judges.values(), *([self.gate] if self.gate else [])):
-            part.model.session.close()
+        if self.gate is not None:
+            self.gate.model.session.close()
+        for judge in self.judges.values():
+            judge.model.session.close()
 
 
 def fail(inspection: Inspection, error: EdgeError) -> None:

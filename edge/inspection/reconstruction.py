@@ -17,9 +17,7 @@ from edge.vision.patches import cut, stitch
 def residual_map(image: Floats, rebuilt: Floats, scoring: Scoring) -> Floats:
     """Squared difference of two `(h, w)` images (Zouar figure 14 before the sum), smoothed by the manifest's blur."""
     residual = np.square(image - rebuilt)
-    if scoring.blur:
-        residual = cv2.GaussianBlur(residual, (0, 0), scoring.blur)  # type: ignore[assignment]  # cv2 keeps float32
-    return residual
+    return np.asarray(cv2.GaussianBlur(residual, (0, 0), scoring.blur), np.float32) if scoring.blur else residual
 
 
 class ReconstructionJudge:

@@ -13,7 +13,7 @@ from edge.vision.image import prepare
 
 def sigmoid(logits: Floats) -> Floats:
     """Logits -> probabilities, without overflow; float32."""
-    return (0.5 + 0.5 * np.tanh(0.5 * logits)).astype(np.float32)
+    return np.asarray(0.5 + 0.5 * np.tanh(0.5 * logits), np.float32)
 
 
 class SegDecJudge:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import tempfile
 import warnings
 from pathlib import Path
@@ -20,22 +19,22 @@ def to_onnx(module: nn.Module, example: Tensor, outputs: tuple[str, ...]) -> byt
 
     example: float32 `(n, c, h, w)`; c, h and w are fixed by it. outputs: names, in the order of the module's answer.
     """
-    graph = io.BytesIO()
     axes = {name: {0: "n"} for name in (INPUT, *outputs)}
-    with warnings.catch_warnings():
-        # The older exporter folds batch norm and names nothing by itself; it warns that it is the older one.
+    with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.onnx"
+        # The older exporter folds batch norm and needs no further package; it warns that it is the older one.
         warnings.simplefilter("ignore", DeprecationWarning)
         torch.onnx.export(
             module.eval(),
             (example,),
-            graph,
+            path,
             dynamo=False,
             opset_version=OPSET,
             input_names=[INPUT],
             output_names=list(outputs),
             dynamic_axes=axes,
         )
-    return graph.getvalue()
+        return path.read_bytes()
 
 
 def to_tflite(module: nn.Module, example: Tensor) -> bytes:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -60,7 +59,7 @@ def set_measured(path: Path, measured: dict[str, float | int | str]) -> Bundle:
     manifest = msgspec.structs.replace(bundle.manifest, measured={**bundle.manifest.measured, **measured})
     fresh = path / f".{MANIFEST}"
     fresh.write_text(tomli_w.dumps(_plain(manifest)))
-    os.replace(fresh, path / MANIFEST)
+    fresh.replace(path / MANIFEST)
     return open_bundle(path)
 
 
@@ -109,17 +108,11 @@ def _golden(manifest: Manifest, files: dict[str, bytes], seed: int) -> bytes:
 def _replace_folder(path: Path, files: dict[str, bytes]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
-    try:
-        for name, data in files.items():
-            (fresh / name).write_bytes(data)
-        fresh.chmod(0o755)
-        if path.exists():
-            old = fresh / ".old"
-            path.rename(old)  # into the folder that follows it, so that one rmtree clears it
-            fresh.rename(path)
-            shutil.rmtree(path / ".old")
-        else:
-            fresh.rename(path)
-    except BaseException:
-        shutil.rmtree(fresh, ignore_errors=True)
-        raise
+    for name, data in files.items():
+        (fresh / name).write_bytes(data)
+    fresh.chmod(0o755)  # mkdtemp's own is for its maker alone
+    old = path.with_name(f".{path.name}.old")
+    if path.exists():
+        path.rename(old)
+    fresh.rename(path)
+    shutil.rmtree(old, ignore_errors=True)

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
@@ -49,33 +50,41 @@ def figure(value: float | None) -> str:
 
 
 def tables(report: Report) -> list[Table]:
-    """One for the surfaces, one for the gate (where there is one), one for the stages."""
+    """Verdicts and scores by surface, the gate (where there is one), the stages; each fits 80 columns."""
     gate = [_gate(report.gate)] if report.gate.confusion else []
-    return [_surfaces(report.surfaces), *gate, _stages(report.stages)]
+    return [_verdicts(report.surfaces), _scores(report.surfaces), *gate, _stages(report.stages)]
 
 
 def _table(title: str, *headings: str) -> Table:
-    table = Table(title=title, title_justify="left")
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
     table.add_column(headings[0])
     for heading in headings[1:]:
         table.add_column(heading, justify="right")
     return table
 
 
-def _surfaces(surfaces: dict[str, SurfaceFigures]) -> Table:
-    headings = ["surface", "good", "bad", "gate %", "AUROC", "AP", "good OK %", "bad NotOK %", "escaped %"]
-    table = _table("surfaces", *headings, "pixel AUROC", "AUPRO")
+def _verdicts(surfaces: dict[str, SurfaceFigures]) -> Table:
+    headings = ("surface", "good", "bad", "gate right", "good OK", "bad NotOK", "bad OK")
+    table = _table("verdicts of the whole pipeline, per cent", *headings)
     for name, f in surfaces.items():
-        shares = (percent(f.accuracy_good), percent(f.accuracy_defect), percent(f.passed_defect))
-        scores = (figure(f.image_auroc), figure(f.image_ap))
-        counts = (str(f.n_good), str(f.n_defect))
-        table.add_row(name, *counts, percent(f.gate), *scores, *shares, figure(f.pixel_auroc), figure(f.aupro))
+        shares = (f.gate, f.accuracy_good, f.accuracy_defect, f.passed_defect)
+        table.add_row(name, str(f.n_good), str(f.n_defect), *map(percent, shares))
+    return table
+
+
+def _scores(surfaces: dict[str, SurfaceFigures]) -> Table:
+    table = _table("scores of the judge alone", "surface", "image AUROC", "image AP", "pixel AUROC", "AUPRO")
+    for name, f in surfaces.items():
+        figures = (f.image_auroc, f.image_ap, f.pixel_auroc, f.aupro)
+        if any(value is not None for value in figures):
+            table.add_row(name, *map(figure, figures))
     return table
 
 
 def _gate(gate: GateFigures) -> Table:
     title = f"gate: seen {percent(gate.seen)} %, unseen {percent(gate.unseen)} %, "
-    table = _table(f"{title}harmonic mean {percent(gate.harmonic_mean)} %", "surface", "answers")
+    table = _table(f"{title}harmonic mean {percent(gate.harmonic_mean)} %", "surface")
+    table.add_column("answers")
     for name, answers in gate.confusion.items():
         ranked = sorted(answers.items(), key=lambda item: -item[1])
         table.add_row(name, ", ".join(f"{answer} {count}" for answer, count in ranked))

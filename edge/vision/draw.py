@@ -34,7 +34,7 @@ def heat(finding: Finding, size: tuple[int, int]) -> Picture:
     """The score map as colours over `(height, width)`: its threshold lies in the middle of the scale."""
     scaled = np.clip(finding.score_map / (2 * max(finding.map_threshold, 1e-9)), 0, 1)
     coloured = cv2.applyColorMap((scaled * 255).astype(np.uint8), cv2.COLORMAP_TURBO)
-    return cv2.resize(coloured, size[::-1], interpolation=cv2.INTER_LINEAR)  # type: ignore[return-value]  # uint8
+    return np.asarray(cv2.resize(coloured, size[::-1], interpolation=cv2.INTER_LINEAR), np.uint8)
 
 
 def annotate(pixels: Pixels, full_scale: int, evaluation: Evaluation, finding: Finding | None, caption: str) -> Picture:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -17,7 +15,6 @@ from rich.console import Console
 
 from edge.cli import main
 from edge.config import Line, read_line
-from edge.engines.session import installed
 from edge.errors import DataError, MissingExtra
 from edge.offline import evaluate as module
 from edge.offline.evaluate import evaluate
@@ -65,102 +62,6 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> Path:
         draw(root / f"dark/ground_truth/spot/{number}_mask.png", mask)
     draw(root / "dark/test/flood/0.png", np.full((SIDE, SIDE), 204, np.uint8))
     return root
-
-
-def entry(path: Path, data: bytes) -> str:
-    path.write_bytes(data)
-    return f'file = "{path.name}"\nsha256 = "{hashlib.sha256(data).hexdigest()}"\n'
-
-
-def npz(**arrays: object) -> bytes:
-    data = io.BytesIO()
-    np.savez(data, **{name: np.asarray(array) for name, array in arrays.items()})  # type: ignore[arg-type]  # its stub
-    return data.getvalue()
-
-
-def write_bundle(folder: Path, top: str, nodes: Callable[[], list[object]], side: int, arrays: bytes = b"") -> None:
-    """A real bundle around a graph of one or two operators, with the golden frame that its own engine gives."""
-    from onnx import TensorProto, helper
-
-    from edge.bundle import Graph, Manifest, open_bundle
-    from edge.engines.session import open_session
-    from edge.verify import golden_batch, golden_key
-
-    folder.mkdir(parents=True)
-    given = helper.make_tensor_value_info("in", TensorProto.FLOAT, ["n", 1, side, side])
-    answer = helper.make_tensor_value_info("out", TensorProto.FLOAT, None)
-    made = helper.make_model(
-        helper.make_graph(nodes(), folder.name, [given], [answer]), opset_imports=[helper.make_opsetid("", 17)]
-    )
-    made.ir_version = 8
-    data = made.SerializeToString()
-    graph = 'format = "onnx"\nprecision = "fp32"\n' + entry(folder / "model.onnx", data)
-    extra = f"[arrays]\n{entry(folder / 'arrays.npz', arrays)}" if arrays else ""
-    training = '[training]\ndata = "drawn"\nlicence = "none"\nimages = 0\ndate = "-"\ncommand = "-"\n'
-
-    def write(golden: bytes) -> Manifest:
-        text = f"{top}\n{extra}[[graph]]\n{graph}[golden]\n{entry(folder / 'golden.npz', golden)}{training}"
-        (folder / "manifest.toml").write_text(text)
-        return open_bundle(folder).manifest
-
-    manifest = write(b"")
-    frame = np.random.default_rng(1).integers(0, 255, (SIDE, SIDE)).astype(np.uint8)
-    session = open_session("onnx", data, 1, "cpu")
-    (out,) = session.run(golden_batch(frame, manifest.input))
-    first: Graph = manifest.graph[0]
-    write(npz(frame=frame, **{golden_key(first, "out"): out}))
-
-
-GATE = """format = 1
-name = "gate"
-kind = "gate"
-surfaces = ["dark", "light"]
-outputs = ["out"]
-input = { width = 64, height = 64 }
-thresholds = { how = "by hand" }
-"""
-JUDGE = """format = 1
-name = "smoother"
-kind = "reconstruction"
-surfaces = ["dark"]
-outputs = ["out"]
-input = { width = 64, height = 64, patch = 32, stride = 32 }
-thresholds = { score = 0.05, map = 0.05, how = "by hand" }
-"""
-
-
-@pytest.fixture(scope="module")
-def small_line(tmp_path_factory: pytest.TempPathFactory) -> Line:
-    """A gate that goes by the mean grey, a judge that cannot rebuild what a 15x15 mean smooths away."""
-    pytest.importorskip("onnx", reason="onnx, which writes the small graphs, is not here (extra `train`)")
-    if not installed("onnx"):
-        pytest.skip("ONNX Runtime is not here (extra `onnx`)")
-    from onnx import helper
-
-    folder = tmp_path_factory.mktemp("line")
-    one = np.ones((1, 1))
-    arrays = npz(
-        mean=np.zeros(1),
-        projection=one,
-        centres=[[0.2], [0.8]],
-        whiteners=[one, one],
-        thresholds=[0.1, 0.1],
-        surfaces=["dark", "light"],
-    )
-
-    def mean_grey() -> list[object]:
-        return [helper.make_node("GlobalAveragePool", ["in"], ["mean"]), helper.make_node("Flatten", ["mean"], ["out"])]
-
-    def smooth() -> list[object]:
-        return [helper.make_node("AveragePool", ["in"], ["out"], kernel_shape=[15, 15], pads=[7, 7, 7, 7])]
-
-    write_bundle(folder / "gate", GATE, mean_grey, 64, arrays)
-    write_bundle(folder / "smoother", JUDGE, smooth, 32)
-    (folder / "line.toml").write_text(
-        'line = "small"\nframes = "ipc://f"\nverdicts = "ipc://v"\ngate = "gate"\nengine = "onnx"\nthreads = 1\n'
-        '[judges]\ndark = { bundle = "smoother" }\n'
-    )
-    return read_line(folder / "line.toml")
 
 
 @pytest.fixture(scope="module")
@@ -220,11 +121,12 @@ def test_the_json_has_the_agreed_keys(report: Report) -> None:
 
 
 def test_the_tables_can_be_read(report: Report) -> None:
-    console = Console(width=140, record=True, file=io.StringIO())
+    console = Console(width=80, record=True, file=io.StringIO())
     for table in tables(report):
         console.print(table)
     text = console.export_text()
     assert "harmonic mean 95.7 %" in text
+    assert "…" not in text
     assert "dark 7, light 1" in text
 
 

@@ -1,0 +1,149 @@
+"""Small real networks: exported, quantised, packed, and the same on every engine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from edge.bundle import Thresholds, Training
+from edge.engines.session import ENGINES, READS, installed, open_session
+from edge.errors import BundleError
+from edge.verify import verify_bundle
+from edge.vision.image import InputRule
+
+torch = pytest.importorskip("torch", reason="export needs torch: pip install 'edge[train]'")
+pytest.importorskip("litert_torch", reason="export needs litert-torch: pip install 'edge[train]'")
+pytest.importorskip("ai_edge_quantizer", reason="quantisation needs ai-edge-quantizer: pip install 'edge[train]'")
+
+from torch import Tensor, nn  # noqa: E402  # after the skip
+
+from edge.offline.export import to_onnx, to_tflite  # noqa: E402  # after the skip
+from edge.offline.pack import golden_frame, set_measured, write_bundle  # noqa: E402  # after the skip
+from edge.offline.quantize import quantize_onnx, quantize_tflite  # noqa: E402  # after the skip
+
+Floats = NDArray[np.float32]
+
+
+class TwoHeads(nn.Module):
+    """Batch norm, pooling and two outputs, as SegDec has; the second's name would sort first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            *(nn.Conv2d(1, 8, 3, padding=1, bias=False), nn.BatchNorm2d(8), nn.ReLU(), nn.MaxPool2d(2)),
+            *(nn.Conv2d(8, 8, 3, padding=1), nn.ReLU()),
+        )
+        self.head = nn.Conv2d(8, 1, 1)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        defects = self.head(self.body(x))
+        return defects.amax((2, 3)), defects
+
+
+class Rebuild(nn.Module):
+    """Strided down and up again with leaky activations, as the autoencoder has."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = nn.Sequential(
+            *(nn.Conv2d(1, 8, 4, 2, 1), nn.LeakyReLU(0.2), nn.Conv2d(8, 8, 4, 2, 1), nn.LeakyReLU(0.2)),
+            *(nn.ConvTranspose2d(8, 8, 4, 2, 1), nn.LeakyReLU(0.2), nn.ConvTranspose2d(8, 1, 4, 2, 1)),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        answer: Tensor = self.net(x)
+        return answer
+
+
+NETWORKS = {"two_heads": (TwoHeads, ("score", "map")), "rebuild": (Rebuild, ("reconstruction",))}
+
+
+@pytest.fixture(scope="module", params=list(NETWORKS))
+def made(request: pytest.FixtureRequest) -> tuple[nn.Module, tuple[str, ...], Floats, dict[str, bytes]]:
+    """A network, its outputs' names, images, and the four graphs."""
+    torch.manual_seed(7)
+    kind, outputs = NETWORKS[request.param]
+    network = kind().eval()
+    images = np.random.default_rng(7).standard_normal((16, 1, 32, 48)).astype(np.float32)
+    example = torch.from_numpy(images[:2])
+    onnx, tflite = to_onnx(network, example, outputs), to_tflite(network, example)
+    graphs = {"model.onnx": onnx, "model.tflite": tflite}
+    graphs |= {"model.int8.onnx": quantize_onnx(onnx, images), "model.int8.tflite": quantize_tflite(tflite, images)}
+    return network, outputs, images, graphs
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize(("precision", "allowed"), [("", 1e-4), (".int8", 0.05)])
+def test_every_engine_answers_as_torch_does(
+    made: tuple[nn.Module, tuple[str, ...], Floats, dict[str, bytes]], engine: str, precision: str, allowed: float
+) -> None:
+    network, outputs, images, graphs = made
+    known = next(e for e in ENGINES if e == engine)
+    if not installed(known):
+        pytest.skip(f"{engine} is not installed")
+    with torch.no_grad():
+        answer = network(torch.from_numpy(images[:3]))
+    expected = [a.numpy() for a in (answer if isinstance(answer, tuple) else (answer,))]
+    session = open_session(known, graphs[f"model{precision}.{READS[known]}"], 2, "cpu")
+    got = session.run(images[:3])
+    assert len(got) == len(outputs)
+    for out, wanted in zip(got, expected, strict=True):
+        assert out.shape == wanted.shape
+        assert out.dtype == np.float32
+        assert np.abs(out - wanted).max() <= allowed * max(np.ptp(expected[-1]), 1e-3)
+    session.close()
+
+
+def test_int8_weights_are_there(made: tuple[nn.Module, tuple[str, ...], Floats, dict[str, bytes]]) -> None:
+    _, _, _, graphs = made
+    onnx = pytest.importorskip("onnx", reason="reads the graph: pip install 'edge[train]'")
+    model = onnx.load_from_string(graphs["model.int8.onnx"])
+    assert {n.op_type for n in model.graph.node} >= {"QuantizeLinear", "DequantizeLinear"}
+    assert any(t.data_type == onnx.TensorProto.INT8 for t in model.graph.initializer)
+
+
+def fields(outputs: tuple[str, ...], name: str) -> dict[str, object]:
+    return {
+        "name": name,
+        "kind": "segdec",
+        "surfaces": ("nothing",),
+        "input": InputRule(width=48, height=32),
+        "outputs": outputs,
+        "thresholds": Thresholds(score=0.5, map=0.5, how="by hand"),
+        "training": Training(data="noise", licence="none", images=0, date="2000-01-01", command="none"),
+    }
+
+
+def test_a_packed_bundle_verifies_and_can_be_written_again(
+    made: tuple[nn.Module, tuple[str, ...], Floats, dict[str, bytes]], tmp_path: Path
+) -> None:
+    _, outputs, _, graphs = made
+    path = tmp_path / "tiny"
+    first = write_bundle(path, fields(outputs, "tiny"), graphs)
+    assert all(row.ok for row in verify_bundle(first))
+    assert first.manifest.targets.frame_ms is None
+    second = write_bundle(path, fields(outputs, "tiny"), graphs)
+    assert second.sha256 == first.sha256
+    assert [p.name for p in tmp_path.iterdir()] == ["tiny"]
+    measured = set_measured(path, {"frame_ms_p99": 1.5})
+    assert measured.manifest.measured == {"frame_ms_p99": 1.5}
+    assert msgspec.structs.replace(measured.manifest, measured={}) == first.manifest
+
+
+def test_a_wrong_field_leaves_nothing_behind(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match="kind"):
+        write_bundle(tmp_path / "tiny", {**fields(("score",), "tiny"), "kind": "oracle"}, {"model.onnx": b""})
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_golden_frame_is_the_same_every_time() -> None:
+    rule = InputRule(width=48, height=32, channels=3)
+    frame = golden_frame(rule, 1)
+    assert frame.shape == (32, 48, 3)
+    assert frame.dtype == np.uint8
+    assert (frame == golden_frame(rule, 1)).all()
+    assert (frame != golden_frame(rule, 2)).any()

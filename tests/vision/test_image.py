@@ -1,0 +1,67 @@
+"""Every kind of frame becomes the same input."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from edge.errors import FrameError
+from edge.vision.image import InputRule, prepare
+
+GREY = InputRule(32, 24)
+COLOUR = InputRule(32, 24, channels=3)
+
+
+def ramp() -> NDArray[np.uint8]:
+    return (np.arange(48)[:, None] * 2 + np.arange(64) * 2).astype(np.uint8)
+
+
+def test_grey_and_colour_of_8_and_16_bits_agree() -> None:
+    grey = ramp()
+    expected = prepare(grey, GREY)
+    assert expected.shape == (1, 1, 24, 32) and expected.dtype == np.float32
+    for same in (np.dstack([grey] * 3), grey.astype(np.uint16) * 257, np.dstack([grey.astype(np.uint16) * 257] * 3)):
+        assert np.abs(prepare(same, GREY) - expected).max() < 0.5 / 255
+    assert np.array_equal(prepare(grey, COLOUR)[:, :1], expected)
+
+
+def test_a_12_bit_sensor_in_16_bits_uses_its_own_full_scale() -> None:
+    twelve = ramp().astype(np.uint16) * 16
+    assert np.abs(prepare(twelve, GREY, full_scale=4095) - prepare(ramp(), GREY)).max() < 2 / 255
+
+
+def test_mean_and_std_are_those_of_the_manifest() -> None:
+    rule = InputRule(32, 24, mean=0.5, std=0.25)
+    assert np.allclose(prepare(ramp(), rule), (prepare(ramp(), GREY) - 0.5) / 0.25, atol=1e-5)
+
+
+@given(st.integers(1, 300), st.integers(1, 300), st.sampled_from([(), (3,)]), st.sampled_from([np.uint8, np.uint16]))
+def test_any_size_fits(height: int, width: int, channels: tuple[int, ...], dtype: type) -> None:
+    frame = np.full((height, width, *channels), np.iinfo(dtype).max, dtype)
+    rule = InputRule(32, 24, views=("whole", "centre"))
+    assert np.allclose(prepare(frame, rule), 1.0, atol=1e-4)
+
+
+def test_the_centre_view_keeps_the_cameras_scale() -> None:
+    frame = np.zeros((100, 100), np.uint8)
+    frame[38:62, 34:66] = 255
+    rule = InputRule(32, 24, views=("centre",))
+    assert (prepare(frame, rule) == 1).all()
+
+
+@pytest.mark.parametrize(
+    "pixels",
+    [
+        np.zeros((4, 4), np.float32),
+        np.zeros((4, 4), np.int16),
+        np.zeros((4, 4, 4), np.uint8),
+        np.zeros(4, np.uint8),
+        np.zeros((0, 4), np.uint8),
+    ],
+)
+def test_other_pixels_are_refused_by_name(pixels: NDArray[np.uint8]) -> None:
+    with pytest.raises(FrameError, match="send"):
+        prepare(pixels, GREY)
