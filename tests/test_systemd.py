@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -46,7 +48,11 @@ def test_exposure(unit: Path) -> None:
     assert done.returncode == 0, done.stdout[-400:] + done.stderr
 
 
-def test_the_command_is_one_that_edge_has(repository: Path) -> None:
+def test_the_unit_starts_a_command_that_edge_has(repository: Path) -> None:
     text = (repository / "systemd" / "edge@.service").read_text()
-    assert "\nType=notify\n" in text
-    assert "\nExecStart=/opt/edge/bin/edge run --config /etc/edge/%i.toml\n" in text
+    program, command, option, config = re.findall(r"^ExecStart=(.+)$", text, re.MULTILINE)[0].split()
+    assert (program, config) == ("/opt/edge/bin/edge", "/etc/edge/%i.toml")
+    help_text = subprocess.run(
+        [sys.executable, "-c", "import edge.cli; edge.cli.main()", command, "--help"], capture_output=True, text=True
+    ).stdout
+    assert option in help_text

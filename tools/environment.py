@@ -24,7 +24,8 @@ OLDEST, NEWEST = (3, 11), (3, 13)
 STAMP = "edge-stamp.json"
 # One of pip's lines: a package's name, its version, its size where it had to be fetched.
 WHEEL = re.compile(
-    r"\s*(?:Downloading|Using cached|Processing) (?:\S*/)?([^/\s-]+)-([^-\s]+)-\S+\.whl(?:.*(\([\d.]+ .B\)))?"
+    r"\s*(?:Downloading|Using cached|Processing) (?:\S*/)?([^/\s-]+)-([^-\s]+)-\S+\.whl(?!\.metadata)"
+    r"(?:.*(\([\d.]+ .B\)))?"
 )
 
 

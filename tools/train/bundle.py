@@ -81,11 +81,13 @@ def calibration_inputs(recipe: Recipe, chosen: list[Sample]) -> Floats:
     return np.concatenate([rng.choice(patches, PATCHES_AN_IMAGE, replace=False) for patches in cuts])
 
 
-def write_calibration(path: Path, recipe: Recipe, roots: list[Path], chosen: list[Sample]) -> None:
-    """calibration/<name>/recipe.toml: enough to draw the same images again and to know them by their digests."""
+def how_drawn(recipe: Recipe) -> str:
     drawn = "half defective, half good" if recipe.network == "segdec" else "good images of the train split"
-    if recipe.input.patch:
-        drawn += f"; {PATCHES_AN_IMAGE} random patches of each"
+    return f"{drawn}; {PATCHES_AN_IMAGE} random patches of each" if recipe.input.patch else drawn
+
+
+def write_calibration(path: Path, recipe: Recipe, roots: list[Path], chosen: list[Sample], drawn: str) -> None:
+    """calibration/<name>/recipe.toml: enough to draw the same images again and to know them by their digests."""
     images = []
     for sample in chosen:
         root = next(r for r in roots if sample.path.is_relative_to(r))
@@ -206,7 +208,7 @@ def make_bundle(path: Path, roots: list[Path], runs: Path, out: Path, calibratio
     fields = manifest_fields(recipe, path, runs / recipe.name, training)
     judge = open_judge(fields, files["model.onnx"])
     fields["thresholds"] = set_thresholds(recipe, judge, validation)
-    write_calibration(calibration / recipe.name, recipe, roots, chosen)
+    write_calibration(calibration / recipe.name, recipe, roots, chosen, how_drawn(recipe))
     return write_bundle(out / recipe.name, fields, files, recipe.seed)
 
 

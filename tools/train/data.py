@@ -16,7 +16,7 @@ from edge.vision.image import InputRule, resize, to_channels
 
 @dataclass(frozen=True)
 class Sample:
-    """One image: `kind` is `good` or the defect's folder name; `fold` 0..4 is drawn by physical part."""
+    """One image: `kind` is `good` or the defect's folder name; `group` the physical part, `fold` 0..4 drawn by it."""
 
     path: Path
     surface: str
@@ -24,6 +24,7 @@ class Sample:
     kind: str
     mask: Path | None
     fold: int
+    group: str
 
     @property
     def defective(self) -> bool:
@@ -43,8 +44,8 @@ def read_samples(roots: list[Path], surface: str) -> list[Sample]:
 def _sample(root: Path, row: dict[str, str]) -> Sample:
     path = root / row["path"]
     mask = root / row["surface"] / "ground_truth" / row["kind"] / f"{path.stem}_mask.png"
-    has_mask = row["mask"] == "1"
-    return Sample(path, row["surface"], row["split"], row["kind"], mask if has_mask else None, int(row["fold"]))
+    drawn = mask if row["mask"] == "1" else None
+    return Sample(path, row["surface"], row["split"], row["kind"], drawn, int(row["fold"]), row["group"])
 
 
 def read_grey(path: Path) -> NDArray[np.uint8]:

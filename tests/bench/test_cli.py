@@ -1,0 +1,157 @@
+"""edge-bench on small bundles and on an exported one: what it prints, what it says, how it ends."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+from edge.bench.cli import main
+from edge.engines.session import ENGINES, installed
+from tests.small_line import write_small_line
+
+BUNDLE = "segdec-commutator"
+
+
+@pytest.fixture(autouse=True, scope="module")
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """The measured choices of these bundles stay out of the user's cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CACHE_DIRECTORY", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a small line's config and bundles, see tests/small_line.py."""
+    pytest.importorskip("onnx", reason="onnx, which writes the small graphs, is not here (extra `test`)")
+    if not installed("onnx"):
+        pytest.skip("ONNX Runtime is not here (extra `onnx`)")
+    return write_small_line(tmp_path_factory.mktemp("line")).parent
+
+
+@pytest.fixture(scope="module")
+def exported(exported_models: Path) -> Path:
+    if not (exported_models / BUNDLE / "manifest.toml").is_file():
+        pytest.skip(f"no {BUNDLE} in {exported_models}")
+    if not any(installed(engine) for engine in ENGINES):
+        pytest.skip("no engine is installed")
+    return exported_models / BUNDLE
+
+
+def bench(*arguments: object) -> Result:
+    return CliRunner().invoke(main, [str(argument) for argument in arguments], catch_exceptions=False)
+
+
+def test_pass_needs_enough_samples_and_a_bound_below_the_target(small: Path) -> None:
+    done = bench(small / "smoother", "--target-ms", 10_000, "--runs", 662, "--json")
+    assert done.exit_code == 0, done.stderr
+    report = json.loads(done.stdout)
+    (row,) = report["rows"]
+    assert report["answer"] == "PASS"
+    assert row["chosen"]
+    assert row["patches"] == 4
+    assert list(row["stages"]) == ["prepare", "run", "score", "frame", "patch"]
+    for stage in row["stages"].values():
+        assert stage["samples"] >= 662
+        assert stage["p50_ms"] <= stage["p90_ms"] <= stage["p95_ms"] <= stage["p99_ms"] <= stage["p99_upper_ms"]
+    assert row["stages"]["patch"]["p50_ms"] == pytest.approx(row["stages"]["run"]["p50_ms"] / 4)
+
+
+def test_few_samples_are_insufficient(small: Path) -> None:
+    done = bench(small / "smoother", "--target-ms", 10_000, "--runs", 16)
+    assert done.exit_code == 3
+    assert "INSUFFICIENT" in done.stdout
+    assert "662 may" in done.stdout.replace("\n", " ")
+
+
+def test_a_target_far_out_of_reach_fails_early(small: Path) -> None:
+    done = bench(small / "smoother", "--target-ms", 1e-6, "--runs", 16)
+    assert done.exit_code == 1
+    assert "FAIL" in done.stdout
+
+
+def test_without_a_target_there_is_no_answer(small: Path, tmp_path: Path) -> None:
+    out = tmp_path / "report.json"
+    done = bench(small / "smoother", "--runs", 16, "--out", out, "--json")
+    assert done.exit_code == 0
+    assert json.loads(out.read_text()) == json.loads(done.stdout)
+    assert json.loads(done.stdout)["answer"] is None
+
+
+def test_seconds_bound_the_run(small: Path) -> None:
+    report = json.loads(bench(small / "smoother", "--seconds", 0.2, "--json").stdout)
+    assert report["rows"][0]["frames"] >= 8
+
+
+def test_a_line_is_timed_by_gate_and_judges(small: Path, tmp_path: Path) -> None:
+    """Three dark frames, which the gate admits, in place of golden ones."""
+    for number in range(3):
+        cv2.imwrite(str(tmp_path / f"{number}.png"), np.full((90, 70), 50 + number, np.uint8))
+    done = bench(small / "line.toml", "--images", tmp_path, "--runs", 16, "--json")
+    assert done.exit_code == 0, done.stderr
+    report = json.loads(done.stdout)
+    (row,) = report["rows"]
+    assert report["kind"] == "line"
+    assert report["images"] == 3
+    assert list(row["stages"]) == ["gate", "judge dark", "run", "frame"]
+    assert {(ran["bundle"], ran["engine"]) for ran in row["graphs"]} == {("gate", "onnx"), ("smoother", "onnx")}
+    stages = {name: stage["p50_ms"] for name, stage in row["stages"].items()}
+    assert stages["run"] < stages["frame"]
+    assert stages["gate"] + stages["judge dark"] <= 2 * stages["frame"]
+
+
+def test_a_line_on_every_engine_says_which_cannot(small: Path) -> None:
+    """The small line has ONNX graphs alone; the golden frame of its judge is light, which it has no judge for."""
+    done = bench(small / "line.toml", "--engine", "all", "--runs", 8, "--json")
+    assert done.exit_code == 0, done.stderr
+    rows = {row["name"]: row for row in json.loads(done.stdout)["rows"]}
+    assert list(rows) == ["auto", *(engine for engine in ENGINES if installed(engine))]
+    assert [name for name, row in rows.items() if row["chosen"]] == ["auto"]
+    assert rows["onnx"]["frames"] >= 8
+    assert "litert" not in rows or rows["litert"]["why"]
+
+
+def test_every_graph_takes_its_turn(exported: Path) -> None:
+    done = bench(exported, "--engine", "all", "--runs", 8, "--target-ms", 1e6, "--json")
+    assert done.exit_code == 3, done.stderr
+    report = json.loads(done.stdout)
+    ran = {(row["graphs"][0]["engine"], row["graphs"][0]["precision"]) for row in report["rows"] if row["stages"]}
+    assert ran == {(engine, precision) for engine in ENGINES if installed(engine) for precision in ("fp32", "int8")}
+    assert [row["chosen"] for row in report["rows"]].count(True) == 1
+    assert {row["name"].split("/")[1] for row in report["rows"]} <= {"cpu", "gpu"}
+    assert {ratio["engine"] for ratio in report["ratios"]} == {engine for engine, _ in ran}
+    assert all(ratio["ratio"] == pytest.approx(ratio["fp32_ms"] / ratio["int8_ms"]) for ratio in report["ratios"])
+
+
+def test_the_table_names_the_manifests_target(exported: Path) -> None:
+    done = bench(exported, "--runs", 8)
+    assert done.exit_code in (1, 3)
+    assert BUNDLE in done.stdout
+    assert any(line.split()[:2] == ["frame", "8"] and " 15 " in f"{line} " for line in done.stdout.splitlines())
+
+
+def test_bad_input_ends_with_its_own_code(small: Path, tmp_path: Path) -> None:
+    (tmp_path / "line.toml").write_text("line = 3")
+    assert bench(tmp_path).exit_code == 11
+    assert bench(tmp_path / "line.toml").exit_code == 10
+    assert bench(tmp_path / "nowhere").exit_code == 2
+    assert bench(small / "smoother", "--images", tmp_path).exit_code == 16
+    assert bench(small / "smoother", "--engine", "litert").exit_code in (12, 17)
+    told = bench(small / "smoother", "--runs", 8, "--out", tmp_path)
+    assert told.exit_code == 2
+
+
+def test_an_altered_graph_is_no_figure(small: Path, tmp_path: Path) -> None:
+    for path in (small / "smoother").iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    with (tmp_path / "model.onnx").open("ab") as graph:
+        graph.write(b"\0")
+    done = bench(tmp_path, "--runs", 8)
+    assert done.exit_code == 11
+    assert "model.onnx" in done.stderr

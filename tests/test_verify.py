@@ -1,0 +1,143 @@
+"""A bundle of the house, whole and damaged in each way that a copy can be."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from edge.bundle import Graph, open_bundle
+from edge.engines.session import ENGINES, READS, Engine, installed, open_session
+from edge.errors import BundleError
+from edge.verify import TOLERANCE, check_golden, verify_bundle
+
+NAME = "segdec-commutator"
+
+
+@pytest.fixture
+def bundle_path(exported_models: Path, tmp_path: Path) -> Path:
+    """A copy that a test may damage."""
+    return Path(shutil.copytree(exported_models / NAME, tmp_path / NAME))
+
+
+def edit_manifest(path: Path, old: str, new: str) -> None:
+    manifest = path / "manifest.toml"
+    text = manifest.read_text()
+    assert old in text
+    manifest.write_text(text.replace(old, new))
+
+
+def rewrite_golden(path: Path, **changed: NDArray[np.float32]) -> None:
+    """Other golden arrays, with a digest that is right."""
+    golden = path / "golden.npz"
+    before = hashlib.sha256(golden.read_bytes()).hexdigest()
+    with np.load(golden) as arrays:
+        kept = {name: arrays[name] for name in arrays.files}
+    packed = io.BytesIO()
+    np.savez_compressed(packed, allow_pickle=False, **{**kept, **changed})
+    golden.write_bytes(packed.getvalue())
+    edit_manifest(path, before, hashlib.sha256(packed.getvalue()).hexdigest())
+
+
+def some_graph(path: Path) -> tuple[Graph, Engine]:
+    """The first graph that an installed engine reads, and that engine."""
+    graphs = open_bundle(path).manifest.graph
+    return next((g, e) for g in graphs for e in ENGINES if READS[e] == g.format and installed(e))
+
+
+def test_every_bundle_does_here_what_it_did_where_it_was_made(exported_models: Path) -> None:
+    paths = sorted(exported_models.glob("*/manifest.toml"))
+    assert paths
+    for path in paths:
+        bundle = open_bundle(path.parent)
+        rows = verify_bundle(bundle)
+        assert len(rows) == sum(READS[e] == g.format for e in ENGINES if installed(e) for g in bundle.manifest.graph)
+        for row in rows:
+            assert row.ok, row.detail
+            assert row.error is not None
+            assert row.milliseconds is not None
+            assert row.milliseconds > 0
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "model.int8.tflite", "golden.npz"])
+@pytest.mark.parametrize("damage", ["altered", "cut short", "missing"])
+def test_a_damaged_file_is_named(bundle_path: Path, name: str, damage: str) -> None:
+    file = bundle_path / name
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 1
+    if damage == "altered":
+        file.write_bytes(data)
+    elif damage == "cut short":
+        file.write_bytes(data[:-1])
+    else:
+        file.unlink()
+    with pytest.raises(BundleError, match=name):
+        verify_bundle(open_bundle(bundle_path))
+
+
+def test_a_manifest_that_was_cut_short_is_refused(bundle_path: Path) -> None:
+    manifest = bundle_path / "manifest.toml"
+    manifest.write_bytes(manifest.read_bytes()[:700])
+    with pytest.raises(BundleError, match=r"manifest\.toml"):
+        open_bundle(bundle_path)
+
+
+def test_a_key_that_nobody_reads_is_refused(bundle_path: Path) -> None:
+    edit_manifest(bundle_path, "[thresholds]\n", "[thresholds]\nscroe = 0.5\n")
+    with pytest.raises(BundleError, match="scroe"):
+        open_bundle(bundle_path)
+
+
+def test_outputs_that_the_manifest_does_not_name_are_told(bundle_path: Path) -> None:
+    edit_manifest(bundle_path, '    "map",\n', "")
+    for row in verify_bundle(open_bundle(bundle_path)):
+        assert not row.ok
+        assert "2 outputs" in row.detail
+
+
+def test_a_size_that_the_graph_does_not_take_is_told(bundle_path: Path) -> None:
+    """Another height changes the input, so either the engine refuses or the outputs have another shape."""
+    edit_manifest(bundle_path, "height = 640", "height = 512")
+    assert not any(row.ok for row in verify_bundle(open_bundle(bundle_path)))
+
+
+@pytest.mark.parametrize("factor", [2.0, np.nan])
+def test_other_numbers_than_the_golden_ones_are_refused(bundle_path: Path, factor: float) -> None:
+    graph, engine = some_graph(bundle_path)
+    key = f"{graph.file}/map"
+    with np.load(bundle_path / "golden.npz") as arrays:
+        expected = arrays[key]
+    rewrite_golden(bundle_path, **{key: expected * np.float32(factor)})
+    bundle = open_bundle(bundle_path)
+    session = open_session(engine, bundle.read(graph), 2, "cpu")
+    with pytest.raises(BundleError, match="golden frame is off"):
+        check_golden(bundle, graph, session)
+    session.close()
+
+
+def test_a_golden_file_without_the_graph_is_refused(bundle_path: Path) -> None:
+    graph, engine = some_graph(bundle_path)
+    golden = bundle_path / "golden.npz"
+    before = hashlib.sha256(golden.read_bytes()).hexdigest()
+    with np.load(golden) as arrays:
+        frame = arrays["frame"]
+    np.savez(golden, allow_pickle=False, frame=frame)
+    edit_manifest(bundle_path, before, hashlib.sha256(golden.read_bytes()).hexdigest())
+    bundle = open_bundle(bundle_path)
+    session = open_session(engine, bundle.read(graph), 2, "cpu")
+    with pytest.raises(BundleError, match="lacks"):
+        check_golden(bundle, graph, session)
+    session.close()
+
+
+def test_an_untouched_graph_is_far_inside_the_tolerance(bundle_path: Path) -> None:
+    bundle = open_bundle(bundle_path)
+    precisions = {graph.file: graph.precision for graph in bundle.manifest.graph}
+    for row in verify_bundle(bundle):
+        assert row.error is not None
+        assert row.error < TOLERANCE[precisions[row.graph]] / 2

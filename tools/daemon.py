@@ -1,0 +1,129 @@
+"""`edge run` and its neighbours as child processes, on a line of their own in a temporary folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from edge.config import EngineName, Line
+from edge.errors import EdgeError
+
+ROOT = Path(__file__).resolve().parent.parent
+STOP_S = 10.0
+INFO = " INFO "  # in the log lines of `edge run`
+
+
+class Ended(EdgeError):
+    """A child process ended when it should not have; its own exit code and its last words are passed on."""
+
+    def __init__(self, child: Child) -> None:
+        code = child.process.poll()
+        said = child.log.read_text(errors="replace").splitlines()
+        words = "\n".join([line for line in said if INFO not in line][-5:])
+        super().__init__(f"the {child.name} ended with {code}; it said:\n{words}")
+        self.exit_code = code if code is not None and code > 0 else 1
+
+
+class Child:
+    """An `edge` command as a process group of its own, so that Ctrl-C reaches it through its parent alone."""
+
+    def __init__(self, name: str, arguments: list[str], folder: Path) -> None:
+        self.name = name
+        self.log = folder / f"{name}.log"
+        command = [sys.executable, "-m", "edge.cli", *arguments]
+        environment = os.environ | {"NOTIFY_SOCKET": str(notify_path(folder))}
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log, process_group=0)
+
+    def check(self) -> None:
+        """Raises Ended where it failed, or where the daemon ended at all."""
+        if self.process.poll() or (self.name == "daemon" and self.process.poll() is not None):
+            raise Ended(self)
+
+    def stop(self) -> None:
+        """Ask it to end, and whatever it started; insist after ten seconds or at a second Ctrl-C."""
+        try:
+            self._signal(signal.SIGTERM)
+            self.process.wait(STOP_S)
+        except (subprocess.TimeoutExpired, KeyboardInterrupt):
+            self._signal(signal.SIGKILL)
+            self.process.wait()
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, number)
+
+
+@contextmanager
+def running(name: str, arguments: list[str], folder: Path) -> Iterator[Child]:
+    child = Child(name, arguments, folder)
+    try:
+        yield child
+    finally:
+        child.stop()
+
+
+def notify_path(folder: Path) -> Path:
+    return folder / "notify"
+
+
+@contextmanager
+def daemon(config: Path, folder: Path) -> Iterator[tuple[Child, socket.socket]]:
+    """`edge run`, and the socket that it says READY on, as it does to systemd."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notified:
+        notified.bind(str(notify_path(folder)))
+        with running("daemon", ["run", "--config", str(config)], folder) as child:
+            yield child, notified
+
+
+def wait_ready(child: Child, notified: socket.socket, say: Callable[[str], None]) -> None:
+    """Until the daemon has repeated its golden frames; say: told what it logs. Raises Ended."""
+    notified.settimeout(0.1)
+    ready = False
+    with child.log.open(errors="replace") as log:
+        while not ready:
+            with suppress(TimeoutError):
+                ready = b"READY=1" in notified.recv(4096)
+            for line in log:
+                if INFO in line:
+                    say(line.split(INFO, 1)[1].rstrip())
+            child.check()
+
+
+def write_line(line: Line, folder: Path, surfaces: list[str], engine: EngineName | None) -> Path:
+    """The line with these judges alone, on sockets in the folder."""
+    config = msgspec.structs.replace(
+        line.config,
+        frames=f"ipc://{folder}/frames",
+        verdicts=f"ipc://{folder}/verdicts",
+        bundles=str(line.bundles),
+        engine=engine or line.config.engine,
+        metrics_port=0,
+        judges={surface: line.config.judges[surface] for surface in surfaces},
+    )
+    path = folder / "line.toml"
+    path.write_text("\n".join(toml_lines(msgspec.to_builtins(config))) + "\n")
+    return path
+
+
+def toml_lines(table: dict[str, Any], above: str = "") -> list[str]:
+    """Plain values first, then the tables inside; None is left out. A JSON string or number is TOML's too."""
+    tables = {key: value for key, value in table.items() if isinstance(value, dict)}
+    lines = [
+        f"{key} = {json.dumps(value, ensure_ascii=False)}"
+        for key, value in table.items()
+        if key not in tables and value is not None
+    ]
+    for key, inner in tables.items():
+        lines += [f"[{above}{json.dumps(key)}]", *toml_lines(inner, f"{above}{json.dumps(key)}.")]
+    return lines

@@ -1,0 +1,254 @@
+"""`python -m tools.train.gate RECIPE.toml`: the gate's graphs, features, fit, figures and bundle.
+
+Quantisation moves the statistics of a frame by a tenth, and to the FP32 clusters an INT8 frame lies half as far again
+(two thirds of the taught frames stayed). So every image is fitted on twice, as FP32 and as INT8 features: the clusters
+and thresholds are then right for both, on every engine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import hashlib
+import io
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import skimage
+import torch
+from numpy.typing import NDArray
+from rich.progress import Progress
+
+from edge.bundle import Bundle, Precision, Targets, Thresholds, Training
+from edge.engines.session import READS, Engine, Floats, Session, open_session
+from edge.offline.export import to_onnx, to_tflite
+from edge.offline.pack import ARRAYS, set_measured, write_bundle
+from edge.offline.quantize import quantize_onnx, quantize_tflite
+from edge.vision.image import InputRule, prepare
+from tools.train.bundle import write_calibration
+from tools.train.data import Sample, read_grey, read_samples
+from tools.train.gate_fit import CAP, COMPONENTS, MARGIN, QUANTILE, Fitted, figures, fit
+from tools.train.networks.backbone import TextureStatistics
+from tools.train.recipe import Recipe, read_recipe
+
+THREADS = 2
+CALIBRATION_PER_SURFACE = 8
+CALIBRATION_FOLDS = (0, 1, 2)
+REPORT_FOLD = 4
+# The engines whose features are fitted on: the quickest of each precision; the others differ by rounding.
+TAUGHT: tuple[tuple[Engine, Precision], ...] = (("onnx", "fp32"), ("litert", "int8"))
+ALL: tuple[tuple[Engine, Precision], ...] = (
+    *(("onnx", "fp32"), ("openvino", "fp32"), ("litert", "fp32")),
+    *(("onnx", "int8"), ("openvino", "int8"), ("litert", "int8")),
+)
+UNSEEN_SURFACES = ["fabric_04", "hot_rolled_steel"]
+TEXTURES = ("brick", "grass", "gravel")
+
+
+@dataclass(frozen=True)
+class Parts:
+    """fitted: good and defective; reported: none of their physical parts is among the fitted; unseen: no taught one."""
+
+    fitted: list[Sample]
+    reported: list[Sample]
+    unseen: list[Sample]
+
+
+def draw_parts(recipe: Recipe, roots: list[Path], unseen: list[str]) -> Parts:
+    """Reported: fold 4 of the test split, or of the train split where a surface has no other."""
+    fitted, reported = [], []
+    for surface in recipe.surfaces:
+        samples = read_samples(roots, surface)
+        split = "test" if any(s.split == "test" for s in samples) else "train"
+        own = [s for s in samples if s.split == split and s.fold == REPORT_FOLD]
+        groups = {s.group for s in own}
+        reported += own
+        fitted += [s for s in samples if s.group not in groups]
+    others = [s for surface in unseen for s in read_samples(roots, surface)]
+    return Parts(fitted, reported, others + textures())
+
+
+def textures() -> list[Sample]:
+    """Photographs of brick, grass and gravel that scikit-image brings along: surfaces of no factory."""
+    folder = Path(skimage.__file__).parent / "data"
+    return [Sample(folder / f"{name}.png", name, "test", "good", None, REPORT_FOLD, name) for name in TEXTURES]
+
+
+def draw_calibration(recipe: Recipe, fitted: list[Sample]) -> list[Sample]:
+    """A few of each surface; half of them defective where there are any."""
+    rng = np.random.default_rng(recipe.seed)
+    chosen: list[Sample] = []
+    for surface in recipe.surfaces:
+        own = [s for s in fitted if s.surface == surface and s.fold in CALIBRATION_FOLDS]
+        own = [own[i] for i in rng.permutation(len(own))]
+        bad = [s for s in own if s.defective][: CALIBRATION_PER_SURFACE // 2]
+        chosen += bad + [s for s in own if not s.defective][: CALIBRATION_PER_SURFACE - len(bad)]
+    return chosen
+
+
+def make_graphs(run: Path, calibration: Floats) -> dict[str, bytes]:
+    """The four graphs, made once and kept in the run's folder; delete them there to make them anew."""
+    names = ("model.onnx", "model.int8.onnx", "model.tflite", "model.int8.tflite")
+    if not all((run / name).is_file() for name in names):
+        network = TextureStatistics().eval()
+        example = torch.from_numpy(calibration[:2].copy())
+        onnx, tflite = to_onnx(network, example, ("features",)), to_tflite(network, example)
+        made = (onnx, quantize_onnx(onnx, calibration), tflite, quantize_tflite(tflite, calibration))
+        for name, data in zip(names, made, strict=True):
+            (run / name).write_bytes(data)
+    return {name: (run / name).read_bytes() for name in names}
+
+
+def graph_name(engine: Engine, precision: Precision) -> str:
+    return f"model.{'int8.' if precision == 'int8' else ''}{READS[engine]}"
+
+
+def features_of(
+    engine: Engine, graph: bytes, samples: list[Sample], rule: InputRule, cache: Path, bar: Progress
+) -> Floats:
+    """`(n, views * d)`, a row for each sample; rows that the cache has of this very graph are not run again."""
+    digest = hashlib.sha256(graph).hexdigest()
+    known: dict[str, Floats] = {}
+    if cache.is_file():
+        with np.load(cache, allow_pickle=False) as kept:
+            if str(kept["graph"]) == digest:
+                known = dict(zip(kept["keys"].tolist(), kept["features"], strict=True))
+    keys = [f"{s.path.resolve()}|{s.path.stat().st_size}" for s in samples]
+    missing = [(key, s) for key, s in zip(keys, samples, strict=True) if key not in known]
+    task = bar.add_task(cache.stem, total=len(samples), completed=len(samples) - len(missing))
+    if missing:
+        session = open_session(engine, graph, THREADS, "cpu")
+        for key, sample in missing:
+            known[key] = np.copy(session.run(prepare(read_grey(sample.path), rule))[0]).reshape(-1)
+            bar.advance(task)
+        session.close()
+        np.savez(cache, graph=digest, keys=list(known), features=np.stack(list(known.values())))
+    return np.stack([known[key] for key in keys])
+
+
+def fit_on_both(recipe: Recipe, fitted: list[Sample], taught: list[Floats]) -> Fitted:
+    """One row of each image for each of the taught graphs; both in the same fold."""
+    surface = np.tile([s.surface for s in fitted], len(taught))
+    fold = np.tile([s.fold for s in fitted], len(taught))
+    return fit(np.concatenate(taught), surface, fold, recipe.surfaces)
+
+
+def frame_ms(session: Session, frames: list[NDArray[np.uint8]], rule: InputRule) -> dict[str, float]:
+    """Milliseconds of one frame's two views in the network alone; the least is what a quiet box would give."""
+    times = []
+    for pixels in frames:
+        batch = prepare(pixels, rule)
+        started = perf_counter()
+        session.run(batch)
+        times.append((perf_counter() - started) * 1e3)
+    return {"ms_p50": round(float(np.median(times)), 2), "ms_least": round(min(times), 2)}
+
+
+def pack_arrays(fitted: Fitted) -> bytes:
+    packed = io.BytesIO()
+    np.savez_compressed(packed, allow_pickle=False, **fitted.arrays())
+    return packed.getvalue()
+
+
+def write_gate(
+    path: Path, recipe: Recipe, fitted: Fitted, files: dict[str, bytes], images: int, command: str
+) -> Bundle:
+    """The bundle without its measured figures. Raises BundleError where the manifest would not be valid."""
+    how = (
+        f"per surface, in arrays.npz: {QUANTILE:.0%} of the distances of images kept back fold by fold, FP32 and INT8 "
+        f"alike, times {MARGIN}, at most {CAP:g} times their median; defective images of a surface belong to it"
+    )
+    note = (
+        f"EfficientNet-Lite0 as trained on ImageNet, not trained further: means and deviations after six of its "
+        f"blocks, {COMPONENTS} principal components, Mahalanobis distance to each surface; fold {REPORT_FOLD} kept back"
+    )
+    fields: dict[str, object] = {
+        "name": recipe.name,
+        "kind": "gate",
+        "surfaces": recipe.surfaces,
+        "input": recipe.input,
+        "outputs": ("features",),
+        "thresholds": Thresholds(how=how),
+        "targets": Targets(frame_ms=recipe.target_frame_ms),
+        "training": Training(
+            data=recipe.data,
+            licence=recipe.licence,
+            images=images,
+            date=datetime.date.today().isoformat(),
+            command=command,
+            note=note,
+        ),
+    }
+    return write_bundle(path, fields, {**files, ARRAYS: pack_arrays(fitted)}, recipe.seed)
+
+
+def report_on(
+    recipe: Recipe, parts: Parts, graphs: dict[str, bytes], fitted: Fitted, run: Path, bar: Progress
+) -> dict[str, dict[str, Any]]:
+    """The kept-back and the unseen frames on every engine in both precisions."""
+    samples = parts.reported + parts.unseen
+    surface = np.array([s.surface for s in samples])
+    defective = np.array([s.defective for s in samples])
+    frames = [read_grey(s.path) for s in parts.reported[:: max(1, len(parts.reported) // 60)]]
+    answer: dict[str, dict[str, Any]] = {}
+    for engine, precision in ALL:
+        graph = graphs[graph_name(engine, precision)]
+        cache = run / f"features-{engine}-{precision}.npz"
+        called = fitted.called(features_of(engine, graph, samples, recipe.input, cache, bar))
+        session = open_session(engine, graph, THREADS, "cpu")
+        times = frame_ms(session, frames, recipe.input)
+        session.close()
+        answer[f"{engine}-{precision}"] = {**figures(surface, called, defective, recipe.surfaces), **times}
+    return answer
+
+
+def make_gate(path: Path, roots: list[Path], unseen: list[str], run: Path, out: Path, calibration: Path) -> Bundle:
+    recipe = read_recipe(path)
+    run.mkdir(parents=True, exist_ok=True)
+    parts = draw_parts(recipe, roots, unseen)
+    chosen = draw_calibration(recipe, parts.fitted)
+    graphs = make_graphs(run, np.concatenate([prepare(read_grey(s.path), recipe.input) for s in chosen]))
+    with Progress() as bar:
+        taught = [
+            features_of(e, graphs[graph_name(e, p)], parts.fitted, recipe.input, run / f"features-{e}-{p}.npz", bar)
+            for e, p in TAUGHT
+        ]
+        fitted = fit_on_both(recipe, parts.fitted, taught)
+        by_graph = report_on(recipe, parts, graphs, fitted, run, bar)
+    thresholds = dict(zip(fitted.surfaces, fitted.thresholds.round(2).tolist(), strict=True))
+    counts = {"fitted": len(parts.fitted), "reported": len(parts.reported), "unseen": len(parts.unseen)}
+    (run / "report.json").write_text(json.dumps({**counts, "thresholds": thresholds, "graphs": by_graph}, indent=1))
+    drawn = f"{CALIBRATION_PER_SURFACE} of each surface, half defective where there are any"
+    write_calibration(calibration / recipe.name, recipe, roots, chosen, drawn)
+    command = f"python -m tools.train.gate {path}"
+    write_gate(out / recipe.name, recipe, fitted, graphs, len(parts.fitted), command)
+    shares = ("seen", "unseen", "harmonic_mean")
+    return set_measured(
+        out / recipe.name, {f"{name} {key}": by_graph[name][key] for name in by_graph for key in shares}
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tools.train.gate", description=__doc__)
+    parser.add_argument("recipe", type=Path, metavar="RECIPE.toml")
+    parser.add_argument("--data", action="append", type=Path, required=True, help="a folder with split.csv; repeatable")
+    parser.add_argument("--unseen", action="append", help=f"surface to report as unseen (default {UNSEEN_SURFACES})")
+    parser.add_argument("--runs", type=Path, default=Path("runs"), help="where features and the report are kept")
+    parser.add_argument("--out", type=Path, default=Path("exported_models"))
+    parser.add_argument("--calibration", type=Path, default=Path("calibration"))
+    given = parser.parse_args()
+    unseen = given.unseen or UNSEEN_SURFACES
+    bundle = make_gate(given.recipe, given.data, unseen, given.runs / "gate", given.out, given.calibration)
+    report = json.loads((given.runs / "gate" / "report.json").read_text())
+    for name, row in report["graphs"].items():
+        head = ("seen", "unseen", "harmonic_mean", "seen_defective", "ms_p50", "ms_least")
+        print(f"{name:15s}", "  ".join(f"{key} {row[key]}" for key in head))
+    print(bundle.path)
+
+
+if __name__ == "__main__":
+    main()
