@@ -60,4 +60,5 @@ class MissingExtra(EdgeError):
     exit_code = 17
 
     def __init__(self, package: str, extra: str, purpose: str) -> None:
-        super().__init__(f"{purpose} needs the package {package}, which is not here: pip install 'edge-inspection[{extra}]'")
+        command = f"pip install 'edge-inspection[{extra}]'"
+        super().__init__(f"{purpose} needs the package {package}, which is not here: {command}")

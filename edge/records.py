@@ -105,8 +105,8 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     """One map on the verdict socket, exactly one for every frame.
 
     fail_safe: nothing was decided, the line has to treat the part as rejected. engine, device, precision: of the graph
-    that decided (the judge's, the gate's where no judge ran); `graphs` names all that ran. times_ns: per stage, `total`
-    from frame received to verdict packed.
+    that decided (the judge's, the gate's where no judge ran); `graphs` names all that ran. times_ns: per stage; `run`
+    is what the engines alone took of gate and judge, `total` goes from frame received to verdict made.
     """
 
     v: int = MESSAGE_VERSION

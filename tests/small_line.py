@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+
 def entry(path: Path, data: bytes) -> str:
     path.write_bytes(data)
     return f'file = "{path.name}"\nsha256 = "{hashlib.sha256(data).hexdigest()}"\n'

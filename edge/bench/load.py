@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter_ns
 from typing import Literal
@@ -14,7 +14,7 @@ import numpy as np
 from edge.bundle import Bundle, Graph
 from edge.config import Line
 from edge.engines.choose import choose, measure_all
-from edge.engines.session import ENGINES, READS, Device, Engine, Floats, Session, installed, open_session
+from edge.engines.session import ENGINES, READS, Device, Engine, installed, open_session
 from edge.errors import BundleError, EdgeError, EngineError, MissingExtra
 from edge.inspection.assemble import JUDGES, line_bundles, open_pipeline
 from edge.inspection.files import read_frame
@@ -32,25 +32,6 @@ Say = Callable[[str], None]
 Times = dict[str, int]
 
 MOST_IMAGES = 64
-
-
-class TimedSession:
-    """A session that notes when its last run began and ended (perf_counter_ns)."""
-
-    def __init__(self, session: Session) -> None:
-        self._session = session
-        self.engine: Engine = session.engine
-        self.device = session.device
-        self.began = self.ended = 0
-
-    def run(self, batch: Floats) -> tuple[Floats, ...]:
-        self.began = perf_counter_ns()
-        answer = self._session.run(batch)
-        self.ended = perf_counter_ns()
-        return answer
-
-    def close(self) -> None:
-        self._session.close()
 
 
 @dataclass(frozen=True)
@@ -95,7 +76,7 @@ def bundle_cases(bundle: Bundle, wanted: Wanted, threads: int, device: Device, s
 
 
 def _open_case(bundle: Bundle, engine: Engine, graph: Graph, threads: int, device: Device, chosen: bool) -> Case:
-    session = TimedSession(open_session(engine, bundle.read(graph), threads, device))
+    session = open_session(engine, bundle.read(graph), threads, device)
     check_golden(bundle, graph, session)
     model = Model(bundle, graph, session)
     kind = bundle.manifest.kind
@@ -106,9 +87,9 @@ def _open_case(bundle: Bundle, engine: Engine, graph: Graph, threads: int, devic
         inspect(frame)
         ended = perf_counter_ns()
         return {
-            "prepare": session.began - started,
-            "run": session.ended - session.began,
-            "score": ended - session.ended,
+            "prepare": model.began - started,
+            "run": model.ended - model.began,
+            "score": ended - model.ended,
             "frame": ended - started,
         }
 
@@ -147,24 +128,21 @@ def line_cases(line: Line, wanted: Wanted, say: Say) -> list[Case]:
 def _line_case(line: Line, engine: Literal["auto", Engine], chosen: bool, say: Say) -> Case:
     config = msgspec.structs.replace(line.config, engine=engine)
     pipeline = open_pipeline(msgspec.structs.replace(line, config=config), say)
-    sessions = _put_timers(pipeline)
     targets = {}
     for surface, judge in pipeline.judges.items():
         if judge.model.manifest.targets.frame_ms is not None:
             targets[f"judge {surface}"] = judge.model.manifest.targets.frame_ms
 
     def look(frame: Frame) -> Times:
-        for session in sessions:
-            session.began = session.ended = 0
         started = perf_counter_ns()
         inspection = pipeline.inspect(frame)
         ended = perf_counter_ns()
         if inspection.reason == "engine_failed":
             raise EngineError(inspection.detail)
-        times = {stage: spent for stage, spent in inspection.times_ns.items() if stage == "gate"}
+        times = {stage: spent for stage, spent in inspection.times_ns.items() if stage in ("gate", "run")}
         if "judge" in inspection.times_ns:
             times[f"judge {inspection.surface}"] = inspection.times_ns["judge"]
-        return times | {"run": sum(s.ended - s.began for s in sessions), "frame": ended - started}
+        return times | {"frame": ended - started}
 
     models = {part.model.manifest.name: part.model for part in _parts(pipeline)}
     return Case(engine, chosen, look, list(models.values()), 0, targets)
@@ -175,17 +153,8 @@ def _parts(pipeline: Pipeline) -> list[Gate | Judge]:
     return [*gate, *pipeline.judges.values()]
 
 
-def _put_timers(pipeline: Pipeline) -> list[TimedSession]:
-    """One timer a model, also where two surfaces share a bundle."""
-    timed: dict[int, Model] = {}
-    for part in _parts(pipeline):
-        model = part.model
-        part.model = timed.setdefault(id(model), replace(model, session=TimedSession(model.session)))
-    return [model.session for model in timed.values() if isinstance(model.session, TimedSession)]
-
-
 def golden_frame(bundle: Bundle) -> Frame:
-    """The bundle's own golden frame: a real one, so that the stages after the network have real work."""
+    """The bundle's own golden frame: drawn from a seed, at the size of the network's input."""
     return Frame(bundle.read_arrays(bundle.manifest.golden)["frame"].astype(np.uint8), 255)
 
 

@@ -73,7 +73,7 @@ class Camera:
             pixel_format=pixel_format_of(pixels),
             encoding=encoding,
             nbytes=len(data),
-            crc32c=google_crc32c.value(bytes(data)),
+            crc32c=google_crc32c.value(np.frombuffer(data, np.uint8)),
             deadline_ms=deadline_ms,
             simulated=True,
         )

@@ -110,7 +110,7 @@ def read_header(data: memoryview) -> FrameHeader:
 def read_frame(header: FrameHeader, data: memoryview, limits: Limits) -> Frame:
     """The third part as pixels: a read-only view for raw ones. Raises FrameError, FrameTooLarge."""
     pixel_format = _check_claims(header, len(data), limits)
-    if header.crc32c is not None and google_crc32c.value(bytes(data)) != header.crc32c:
+    if header.crc32c is not None and google_crc32c.value(np.frombuffer(data, np.uint8)) != header.crc32c:
         raise FrameError(f"frame {header.seq}: the pixels' CRC32C is not the header's; they were damaged on the way")
     pixels = _raw(header, data) if header.encoding == "raw" else _decode(header, data)
     if pixel_format.reversed and header.encoding == "raw":

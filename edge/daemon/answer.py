@@ -69,9 +69,7 @@ class Answerer:
         inspection.detail = "the frame's deadline passed before its verdict could leave"
         return True
 
-    def _verdict(
-        self, camera: str, header: FrameHeader | None, inspection: Inspection, received_ns: int
-    ) -> Verdict:
+    def _verdict(self, camera: str, header: FrameHeader | None, inspection: Inspection, received_ns: int) -> Verdict:
         if inspection.evaluation is not Evaluation.UNDEFINED:
             self._expire(header, inspection)
         seq, self.seq = self.seq, self.seq + 1

@@ -23,7 +23,7 @@ TIMEOUT_S = 300
 
 
 class Row(msgspec.Struct, frozen=True):
-    """One measured (engine, graph). ms: median of one frame's batch, or None with `why` it could not run."""
+    """One measured (engine, graph). ms: lower quartile of one frame's batch, or None with `why` it could not run."""
 
     engine: Engine
     file: str

@@ -40,7 +40,9 @@ def open_graph(graph: bytes, threads: int, device: Device) -> OnnxSession:
     available = ort.get_available_providers()
     wanted = [] if device == "cpu" else [p for p in GPU_PROVIDERS if p in available]
     if device == "gpu" and not wanted:
-        raise EngineError("no GPU for ONNX Runtime: install 'edge-inspection[gpu]' on a box with a CUDA card, or device = \"cpu\"")
+        raise EngineError(
+            'no GPU for ONNX Runtime: install "edge-inspection[gpu]" on a box with one, or device = "cpu"'
+        )
     try:
         session = ort.InferenceSession(graph, options, providers=[*wanted, "CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime's own exceptions share no public base

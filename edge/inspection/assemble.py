@@ -7,6 +7,7 @@ from collections.abc import Callable
 from edge.bundle import Bundle, Graph, open_bundle
 from edge.config import Line
 from edge.engines.choose import check_installed, choose, measure_all
+from edge.engines.measure import example_batch
 from edge.engines.session import Engine, open_session
 from edge.errors import ConfigError
 from edge.inspection.gate import Gate
@@ -57,6 +58,7 @@ def open_pipeline(line: Line, say: Callable[[str], None] = _nothing) -> Pipeline
         engine, graph = chosen[name]
         session = open_session(engine, bundle.read(graph), config.threads, config.device)
         check_golden(bundle, graph, session)
+        session.run(example_batch(bundle))  # at the size of a real frame, so that the first part does not pay for it
         models[name] = Model(bundle, graph, session)
         say(f"{name}: {models[name].runs_on}")
     gate = Gate(models[config.gate]) if config.gate else None

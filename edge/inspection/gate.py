@@ -45,7 +45,7 @@ class Gate:
 
     def admit(self, frame: Frame) -> Admission:
         """Raises ScoreError where the backbone's answer is not finite, EngineError, FrameError."""
-        (features,) = self.model.session.run(prepare(frame.pixels, self.model.manifest.input, frame.full_scale))
+        (features,) = self.model.run(prepare(frame.pixels, self.model.manifest.input, frame.full_scale))
         distances = self.distances(features)
         if not np.isfinite(distances).all():
             raise ScoreError(f"the gate {self.model.manifest.name} answered with a distance that is not finite")

@@ -51,16 +51,17 @@ class Pipeline:
         return inspection
 
     def _inspect(self, frame: Frame, inspection: Inspection) -> None:
-        started = perf_counter_ns()
         if self.gate is not None:
+            started = perf_counter_ns()
             inspection.models.append(self.gate.model)
             inspection.admission = self.gate.admit(frame)
-            inspection.times_ns["gate"] = -started + (started := perf_counter_ns())
+            _note("gate", self.gate.model, started, inspection)
         judge = self._judge_for(inspection.admission)
         if judge is not None:
+            started = perf_counter_ns()
             inspection.models.append(judge.model)
             inspection.finding = judge.inspect(frame)
-            inspection.times_ns["judge"] = perf_counter_ns() - started
+            _note("judge", judge.model, started, inspection)
         inspection.evaluation, inspection.reason = decide(inspection.admission, inspection.finding)
 
     def _judge_for(self, admission: Admission | None) -> Judge | None:
@@ -73,6 +74,13 @@ class Pipeline:
             self.gate.model.session.close()
         for judge in self.judges.values():
             judge.model.session.close()
+
+
+def _note(stage: str, model: Model, started: int, inspection: Inspection) -> None:
+    """A stage's time, and under `run` what the engines alone took of it."""
+    times = inspection.times_ns
+    times[stage] = perf_counter_ns() - started
+    times["run"] = times.get("run", 0) + model.ended - model.began
 
 
 def fail(inspection: Inspection, error: EdgeError) -> None:

@@ -29,7 +29,7 @@ class ReconstructionJudge:
         """Cut, rebuild, stitch, compare."""
         rule = self.model.manifest.input
         image = prepare(frame.pixels, rule, frame.full_scale)[0, 0]
-        (rebuilt,) = self.model.session.run(cut(image, rule.patch, rule.stride))
+        (rebuilt,) = self.model.run(cut(image, rule.patch, rule.stride))
         scoring = self.model.manifest.scoring
         scores = residual_map(image, stitch(rebuilt, rule.height, rule.width, rule.stride), scoring)
         score = scores.max() if scoring.pooling == "max" else scores.mean()

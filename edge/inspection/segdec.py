@@ -23,5 +23,5 @@ class SegDecJudge:
 
     def inspect(self, frame: Frame) -> Finding:
         """The graph answers with logits: score `(1, 1)` and map `(1, 1, h/8, w/8)`."""
-        score, defects = self.model.session.run(prepare(frame.pixels, self.model.manifest.input, frame.full_scale))
+        score, defects = self.model.run(prepare(frame.pixels, self.model.manifest.input, frame.full_scale))
         return finding(self.model.bundle, float(sigmoid(score)[0, 0]), self.threshold, sigmoid(defects)[0, 0], frame)

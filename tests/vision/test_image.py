@@ -40,7 +40,7 @@ def test_mean_and_std_are_those_of_the_manifest() -> None:
 
 @given(st.integers(1, 300), st.integers(1, 300), st.sampled_from([(), (3,)]), st.sampled_from([np.uint8, np.uint16]))
 def test_any_size_fits(height: int, width: int, channels: tuple[int, ...], dtype: type) -> None:
-    frame = np.full((height, width, *channels), np.iinfo(dtype).max, dtype)
+    frame: NDArray[np.uint8] = np.full((height, width, *channels), np.iinfo(dtype).max, dtype)
     rule = InputRule(32, 24, views=("whole", "centre"))
     assert np.allclose(prepare(frame, rule), 1.0, atol=1e-4)
 

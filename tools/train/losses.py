@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
@@ -21,15 +20,14 @@ def pixel_weights(mask: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.where(mask > 0, np.maximum((distance / distance.max()) ** 2, 0.05), 1.0).astype(np.float32)
 
 
-def segdec_loss(
-    score: Tensor, defects: Tensor, label: Tensor, mask: Tensor, weights: Tensor, share: float
-) -> Tensor:
+def segdec_loss(score: Tensor, defects: Tensor, label: Tensor, mask: Tensor, weights: Tensor, share: float) -> Tensor:
     """Božič 2021, equation 1: share * segmentation + (1 - share) * decision, logits `(n, 1)` and `(n, 1, h, w)`.
 
-    share runs from 1 to 0 over the training; it is 0 throughout where there are image labels alone: then the map's worst
-    hundredth learns the image's label as well, since the decision by itself is as content with a map upside down (image
-    AUROC of the map's maximum 0.07 on solar_mono). Where there are masks, each image's defect and background weigh the same: with the paper's plain mean a surface whose defects run from 0.2 % of the
-    picture to 45 % (magnetic_tile) taught nothing in 40 epochs.
+    share runs from 1 to 0 over the training. Each image's defect and background weigh the same: with the paper's plain
+    mean a surface whose defects run from 0.2 % of the picture to 45 % (magnetic_tile) taught nothing in 40 epochs.
+
+    share is 0 throughout where there are image labels alone. Then the map's worst hundredth learns the image's label as
+    well: the decision by itself is as content with a map upside down (its maximum had an AUROC of 0.07 on solar_mono).
     """
     decision = F.binary_cross_entropy_with_logits(score, label)
     if share == 0:

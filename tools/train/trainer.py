@@ -134,7 +134,7 @@ def train(recipe: Recipe, samples: list[Sample], out: Path) -> nn.Module:
             print(f"{recipe.name} {epoch + 1}/{recipe.epochs} loss {curve[-1]:.5f}", flush=True)
     report = {"loss": curve, "seconds": round(time.monotonic() - started), "images": len(training)}
     (out / "training.json").write_text(json.dumps(report))
-    return model.eval()
+    return model
 
 
 def _one_epoch(

@@ -27,4 +27,5 @@ class BergmannCAE(nn.Module):
         self.decoder = nn.Sequential(*decoder[:-1])
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.decoder(self.encoder(x))
+        rebuilt: Tensor = self.decoder(self.encoder(x))
+        return rebuilt

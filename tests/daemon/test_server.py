@@ -1,0 +1,247 @@
+"""The real daemon in a process of its own, a real camera, a real subscriber: every frame gets exactly one verdict."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgpack
+import numpy as np
+import pytest
+import zmq
+from numpy.typing import NDArray
+
+from edge.bus.camera import Camera
+from edge.bus.frames import HEADER_BYTES, frame_topic
+from edge.bus.verdicts import read_verdict
+from edge.config import Line
+from edge.records import Evaluation, Verdict
+
+CONFIG = """line = "small"
+frames = "ipc://{folder}/frames"
+verdicts = "ipc://{folder}/verdicts"
+bundles = "{bundles}"
+gate = "gate"
+engine = "onnx"
+threads = 1
+metrics_port = {port}
+[limits]
+frame_bytes = 100000
+[judges]
+dark = {{ bundle = "smoother" }}
+light = {{ bundle = "brittle" }}
+"""
+SIDE = 64
+
+
+@dataclass
+class Running:
+    process: subprocess.Popen[str]
+    folder: Path
+    port: int
+
+    def address(self, name: str) -> str:
+        return f"ipc://{self.folder}/{name}"
+
+
+def start(config: Path, cache: Path, *more: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "edge.cli", "run", "--config", str(config), *more],
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"CACHE_DIRECTORY": str(cache)},
+    )
+
+
+def free_port() -> int:
+    with zmq.Context.instance().socket(zmq.PULL) as probe:
+        return probe.bind_to_random_port("tcp://127.0.0.1")
+
+
+@pytest.fixture(scope="module")
+def daemon(small_line: Line, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    folder = tmp_path_factory.mktemp("d")
+    config, port = folder / "line.toml", free_port()
+    config.write_text(CONFIG.format(folder=folder, bundles=small_line.bundles, port=port))
+    process = start(config, folder / "cache")
+    yield Running(process, folder, port)
+    process.send_signal(signal.SIGTERM)
+    _, said = process.communicate(timeout=10)
+    assert process.returncode == 0, said
+
+
+@pytest.fixture(scope="module")
+def subscriber(daemon: Running) -> Iterator[zmq.Socket[bytes]]:
+    with zmq.Context.instance().socket(zmq.SUB) as socket:
+        socket.connect(daemon.address("verdicts"))
+        socket.subscribe("verdict/small/")
+        yield socket
+
+
+@pytest.fixture(scope="module")
+def camera(daemon: Running, subscriber: zmq.Socket[bytes]) -> Iterator[Camera]:
+    camera = Camera(daemon.address("frames"), "small", "cam0", patience_s=60)
+    time.sleep(0.3)  # the subscription travels as well
+    yield camera
+    camera.close()
+
+
+def next_verdict(socket: zmq.Socket[bytes]) -> Verdict:
+    assert socket.poll(20_000), "no verdict within 20 s"
+    return read_verdict(socket.recv_multipart()[1])
+
+
+def plain(level: int) -> NDArray[np.uint8]:
+    return np.full((SIDE, SIDE), level, np.uint8)
+
+
+def spotted() -> NDArray[np.uint8]:
+    part = plain(51)
+    part[20:28, 30:38] = 255
+    return part
+
+
+def test_good_defective_and_unseen_parts_are_told_apart(camera: Camera, subscriber: zmq.Socket[bytes]) -> None:
+    answers = []
+    for number, pixels in enumerate([plain(51), spotted(), plain(128)]):
+        camera.send(pixels, f"t{number}", part_id=f"p{number}")
+        answers.append(next_verdict(subscriber))
+    good, defective, unseen = answers
+    assert (good.evaluation, good.reason, good.surface) == (Evaluation.OK, "ok", "dark")
+    assert (defective.evaluation, defective.reason) == (Evaluation.NOT_OK, "defect")
+    assert (unseen.evaluation, unseen.reason, unseen.surface) == (Evaluation.NOT_DECIDABLE, "unseen_surface", None)
+    assert [v.part_id for v in answers] == ["p0", "p1", "p2"] and [v.trigger_id for v in answers] == ["t0", "t1", "t2"]
+    assert not good.fail_safe and not defective.fail_safe and unseen.fail_safe
+    x, y, w, h = defective.defects[0].bbox
+    assert x <= 31 and y <= 21 and x + w >= 37 and y + h >= 27
+    assert good.engine == "onnx" and good.graphs == {"gate": "onnx/cpu/fp32", "smoother": "onnx/cpu/fp32"}
+    assert good.times_ns["total"] >= good.times_ns["gate"] + good.times_ns["judge"] >= good.times_ns["run"]
+
+
+@pytest.mark.parametrize("encoding", ["raw", "png"])
+def test_any_encoding_size_depth_and_colour_is_judged(
+    camera: Camera, subscriber: zmq.Socket[bytes], encoding: Any
+) -> None:
+    for pixels in (spotted(), np.dstack([spotted()] * 3), spotted().astype(np.uint16) * 257, spotted().repeat(2, 0)):
+        camera.send(pixels, "any", encoding=encoding)
+        assert next_verdict(subscriber).evaluation == Evaluation.NOT_OK
+
+
+def test_a_score_that_is_no_number_is_undefined(camera: Camera, subscriber: zmq.Socket[bytes]) -> None:
+    part = plain(220)
+    part[:4, :4] = 0
+    camera.send(part, "nan")
+    verdict = next_verdict(subscriber)
+    assert (verdict.evaluation, verdict.reason, verdict.surface) == (Evaluation.UNDEFINED, "bad_score", "light")
+    assert verdict.fail_safe and "brittle" in verdict.detail
+
+
+def test_a_late_frame_is_never_ok(camera: Camera, subscriber: zmq.Socket[bytes]) -> None:
+    camera.send(plain(51), "late", deadline_ms=0.0001)
+    verdict = next_verdict(subscriber)
+    assert (verdict.evaluation, verdict.reason) == (Evaluation.UNDEFINED, "late")
+
+
+GOOD = {
+    "v": 1,
+    "session": "evil",
+    "seq": 0,
+    "trigger_id": "x",
+    "shape": [SIDE, SIDE],
+    "dtype": "uint8",
+    "pixel_format": "Mono8",
+    "encoding": "raw",
+    "nbytes": SIDE * SIDE,
+}
+PIXELS = plain(51).tobytes()
+TOPIC = frame_topic("small", "evil")
+BAD_MESSAGES: dict[str, list[bytes]] = {
+    "one part": [TOPIC],
+    "two parts": [TOPIC, msgpack.packb(GOOD)],
+    "four parts": [TOPIC, msgpack.packb(GOOD), PIXELS, b"more"],
+    "two hundred parts": [TOPIC, *[b"x" * 1000] * 199],
+    "no camera in the topic": [b"frame/small/", msgpack.packb(GOOD), PIXELS],
+    "a header of noise": [TOPIC, b"\xc1\xff", PIXELS],
+    "a header too large": [TOPIC, bytes(HEADER_BYTES + 1), PIXELS],
+    "a deep header": [TOPIC, b"\x91" * HEADER_BYTES, PIXELS],
+    "a wrong dtype": [TOPIC, msgpack.packb({**GOOD, "dtype": "float64"}), PIXELS],
+    "a lying size": [TOPIC, msgpack.packb({**GOOD, "nbytes": 10**9}), PIXELS],
+    "a lying shape": [TOPIC, msgpack.packb({**GOOD, "shape": [9, 9]}), PIXELS],
+    "no pixels": [TOPIC, msgpack.packb(GOOD), b""],
+    "an image that is none": [TOPIC, msgpack.packb({**GOOD, "encoding": "png"}), PIXELS],
+}
+
+
+@pytest.mark.parametrize("kind", BAD_MESSAGES)
+def test_a_bad_message_gets_an_undefined_verdict_and_the_daemon_stays_up(
+    daemon: Running, camera: Camera, subscriber: zmq.Socket[bytes], kind: str
+) -> None:
+    with zmq.Context.instance().socket(zmq.XPUB) as evil:
+        evil.connect(daemon.address("frames"))
+        assert evil.poll(5000)
+        evil.recv()
+        evil.send_multipart(BAD_MESSAGES[kind])
+        verdict = next_verdict(subscriber)
+    assert (verdict.evaluation, verdict.reason) == (Evaluation.UNDEFINED, "bad_frame")
+    assert verdict.fail_safe and verdict.detail
+    camera.send(plain(51), "still here")
+    assert next_verdict(subscriber).evaluation == Evaluation.OK
+
+
+def test_a_part_over_the_limit_cuts_its_sender_off_alone(
+    daemon: Running, camera: Camera, subscriber: zmq.Socket[bytes]
+) -> None:
+    with zmq.Context.instance().socket(zmq.XPUB) as evil:
+        evil.connect(daemon.address("frames"))
+        assert evil.poll(5000)
+        evil.recv()
+        evil.send_multipart([TOPIC, msgpack.packb(GOOD), bytes(200_000)])
+        time.sleep(0.2)
+    camera.send(plain(51), "still here")
+    assert next_verdict(subscriber).trigger_id == "still here"
+
+
+def test_verdicts_are_numbered_without_a_gap(camera: Camera, subscriber: zmq.Socket[bytes]) -> None:
+    for number in range(50):
+        camera.send(plain(51), f"n{number}")
+    verdicts = [next_verdict(subscriber) for _ in range(50)]
+    assert [v.trigger_id for v in verdicts] == [f"n{number}" for number in range(50)]
+    assert [v.seq - verdicts[0].seq for v in verdicts] == list(range(50))
+
+
+def test_the_counters_show_what_happened(daemon: Running, camera: Camera, subscriber: zmq.Socket[bytes]) -> None:
+    camera.send(plain(51)[:, :10], "counted", encoding="png")
+    next_verdict(subscriber)
+    camera.sent += 3  # three frames that never left the camera
+    camera.send(plain(51), "after a gap")
+    next_verdict(subscriber)
+    time.sleep(0.1)
+    page = urllib.request.urlopen(f"http://127.0.0.1:{daemon.port}/metrics").read().decode()
+    assert 'edge_verdicts_total{evaluation="undefined",reason="bad_frame",surface="-"}' in page
+    assert 'edge_verdicts_total{evaluation="ok",reason="ok",surface="dark"}' in page
+    assert "edge_frames_missing_total 3.0" in page
+
+
+def test_a_second_daemon_on_the_same_address_says_so_and_the_first_goes_on(
+    daemon: Running, camera: Camera, subscriber: zmq.Socket[bytes], tmp_path: Path
+) -> None:
+    second = start(daemon.folder / "line.toml", daemon.folder / "cache")
+    _, said = second.communicate(timeout=20)
+    assert second.returncode == 13 and "in use" in said and "Traceback" not in said
+    camera.send(plain(51), "first goes on")
+    assert next_verdict(subscriber).trigger_id == "first goes on"
+
+
+def test_a_metrics_port_in_use_is_named(daemon: Running, small_line: Line, tmp_path: Path) -> None:
+    (tmp_path / "line.toml").write_text(CONFIG.format(folder=tmp_path, bundles=small_line.bundles, port=daemon.port))
+    second = start(tmp_path / "line.toml", daemon.folder / "cache")
+    _, said = second.communicate(timeout=20)
+    assert second.returncode == 13 and f"metrics_port {daemon.port}" in said
