@@ -1,8 +1,9 @@
-"""Real surface images in the MVTec AD layout, with the fixed folds of `split.csv`."""
+"""Real surface images in the MVTec AD layout, with the fixed folds of `split.csv` where there is one."""
 
 from __future__ import annotations
 
 import csv
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.errors import DataError
+from edge.vision.files import find_images
 from edge.vision.image import InputRule, resize, to_channels
 
 
@@ -32,13 +34,28 @@ class Sample:
 
 
 def read_samples(roots: list[Path], surface: str) -> list[Sample]:
-    """All images of a surface, from the first root that has it. Raises DataError where none has."""
+    """All images of a surface, from the first root that has it; without a split.csv each image is a part of its own.
+
+    Raises DataError where no root has the surface.
+    """
     for root in roots:
         table = root / "split.csv"
         if (root / surface).is_dir() and table.is_file():
             with table.open(newline="") as rows:
                 return [_sample(root, row) for row in csv.DictReader(rows) if row["surface"] == surface]
-    raise DataError(f"no surface {surface!r} with a split.csv in {', '.join(map(str, roots))}")
+        if (root / surface).is_dir():
+            return [
+                _walked(root, path) for path in find_images([root / surface]) if path.parts[-3] in ("train", "test")
+            ]
+    raise DataError(f"no folder of the surface {surface!r} in {', '.join(map(str, roots))}")
+
+
+def _walked(root: Path, path: Path) -> Sample:
+    """<surface>/<split>/<kind>/<image>, its fold drawn by its name."""
+    surface, split, kind = path.relative_to(root).parts[:3]
+    mask = root / surface / "ground_truth" / kind / f"{path.stem}_mask.png"
+    fold = int(hashlib.sha256(path.name.encode()).hexdigest(), 16) % 5
+    return Sample(path, surface, split, kind, mask if mask.is_file() else None, fold, path.stem)
 
 
 def _sample(root: Path, row: dict[str, str]) -> Sample:
