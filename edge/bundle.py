@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import io
 import tomllib
+import zipfile
+import zlib
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -20,8 +22,11 @@ FORMAT_VERSION = 1
 
 Format = Literal["onnx", "tflite"]
 Precision = Literal["fp32", "int8"]
-FileName = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
-Sha256 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$")]
+FileName = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*\Z")]
+Sha256 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
+
+# How many answers each kind's graphs give.
+OUTPUTS = {"gate": 1, "segdec": 2, "reconstruction": 1}
 
 
 class Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -94,6 +99,16 @@ class Manifest(Strict, frozen=True, kw_only=True):
     training: Training
     measured: dict[str, float | int | str] = {}
 
+    def __post_init__(self) -> None:
+        if len(self.outputs) != OUTPUTS[self.kind]:
+            raise ValueError(f"outputs: a {self.kind} has {OUTPUTS[self.kind]}, {len(self.outputs)} are named")
+        if bool(self.input.patch) != (self.kind == "reconstruction"):
+            raise ValueError(
+                f"input.patch = {self.input.patch}: a reconstruction is cut into patches, no other kind is"
+            )
+        if not self.surfaces or not self.graph:
+            raise ValueError("surfaces and [[graph]]: a bundle has at least one of each")
+
 
 class Bundle(msgspec.Struct, frozen=True):
     """A folder whose manifest was read. sha256: of the manifest, which itself names every file's digest."""
@@ -105,6 +120,8 @@ class Bundle(msgspec.Struct, frozen=True):
     def read(self, entry: File) -> bytes:
         """The verified bytes of one file. Raises BundleError where it is missing or not what the manifest says."""
         path = self.path / entry.file
+        if path.exists() and not path.is_file():
+            raise BundleError(f"{path} is no plain file; bring the bundle anew")
         try:
             data = path.read_bytes()
         except OSError as error:
@@ -115,10 +132,12 @@ class Bundle(msgspec.Struct, frozen=True):
 
     def read_arrays(self, entry: File) -> dict[str, NDArray[np.generic]]:
         """The arrays of an .npz file; never a pickle."""
+        data = self.read(entry)
         try:
-            with np.load(io.BytesIO(self.read(entry)), allow_pickle=False) as arrays:
-                return {name: arrays[name] for name in arrays.files}
-        except (ValueError, OSError, EOFError) as error:
+            with zipfile.ZipFile(io.BytesIO(data)) as archive:
+                members = {name.removesuffix(".npy"): archive.read(name) for name in archive.namelist()}
+            return {name: np.lib.format.read_array(io.BytesIO(m), allow_pickle=False) for name, m in members.items()}
+        except (ValueError, OSError, EOFError, RuntimeError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
             raise BundleError(f"{self.path / entry.file} is not a plain .npz file: {error}") from error
 
 
@@ -131,12 +150,10 @@ def open_bundle(path: Path) -> Bundle:
         raise BundleError(f"cannot read {manifest_path}: {error.strerror}; is this a bundle?") from error
     try:
         manifest = msgspec.convert(tomllib.loads(data.decode()), Manifest)
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BundleError(f"{manifest_path} is not TOML: {error}") from error
     except msgspec.ValidationError as error:
         raise BundleError(f"{manifest_path}: {error}") from error
     if manifest.format != FORMAT_VERSION:
         raise BundleError(f"{manifest_path}: format {manifest.format}; this edge reads format {FORMAT_VERSION}")
-    if not manifest.graph:
-        raise BundleError(f"{manifest_path}: no [[graph]]; a bundle needs at least one")
     return Bundle(path, manifest, hashlib.sha256(data).hexdigest())

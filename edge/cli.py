@@ -69,11 +69,26 @@ def run(config: Path, verbose: bool) -> None:
 @click.option("--to", "address", required=True, help="The line's `frames` address, e.g. ipc:///run/edge/frames.")
 @click.option("--line", required=True, help="The line's name, as in its config.")
 @click.option("--camera", "name", default="cam0", show_default=True, help="This camera's name.")
-@click.option("--rate", default=5.0, show_default=True, help="Frames a second; 0 is as fast as it goes.")
-@click.option("--encoding", type=click.Choice(["raw", "png", "jpeg"]), default="raw", show_default=True)
+@click.option(
+    "--rate",
+    type=click.FloatRange(min=0),
+    default=5.0,
+    show_default=True,
+    help="Frames a second; 0 is as fast as it goes.",
+)
+@click.option(
+    "--encoding",
+    type=click.Choice(["raw", "png", "jpeg"]),
+    default="raw",
+    show_default=True,
+    help="How the pixels travel; 16 bits do not fit jpeg.",
+)
 @click.option("--loop/--once", default=False, help="Begin again after the last image.")
 @click.option("--shuffle", type=int, metavar="SEED", help="Mix the images, the same way for the same seed.")
 @click.option("--deadline-ms", type=float, help="Ask for each verdict within this time of the capture.")
+@click.option(
+    "--patience", type=click.FloatRange(min=0), default=10.0, show_default=True, help="Seconds to wait for the daemon."
+)
 def camera(
     images: tuple[Path, ...],
     address: str,
@@ -84,6 +99,7 @@ def camera(
     loop: bool,
     shuffle: int | None,
     deadline_ms: float | None,
+    patience: float,
 ) -> None:
     """Play images onto the bus as a camera would, each with a trigger id; the part id is the file's name."""
     import random
@@ -94,7 +110,7 @@ def camera(
     paths = find_images(images)
     if shuffle is not None:
         random.Random(shuffle).shuffle(paths)
-    source = Camera(address, line, name)
+    source = Camera(address, line, name, patience)
     with suppress(KeyboardInterrupt):
         for _ in play(source, paths, rate, encoding, loop, deadline_ms):
             pass
@@ -107,7 +123,7 @@ def camera(
 @click.option("--line", default="", help="Only this line's verdicts.")
 @click.option("--max-age-ms", default=1000.0, show_default=True, help="Warn of a verdict older than this on arrival.")
 @click.option("--timeout", "timeout_s", type=float, help="End after this many seconds without a verdict.")
-@click.option("--count", type=int, help="End after this many verdicts.")
+@click.option("--count", type=click.IntRange(min=1), help="End after this many verdicts.")
 @JSON
 def watch(
     address: str, line: str, max_age_ms: float, timeout_s: float | None, count: int | None, as_json: bool

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 import numpy as np
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from edge.vision.image import Pixels
 
 MESSAGE_VERSION = 1
+DAY_MS = 86_400_000
 
 
 class Evaluation(IntEnum):
@@ -40,7 +41,7 @@ class FrameHeader(msgspec.Struct, frozen=True, kw_only=True):
     """Second part of a frame message. Unknown keys are ignored, so that a newer camera may speak to an older edge.
 
     shape: `[h, w]` or `[h, w, 3]`. dtype: numpy's name. pixel_format: the PFNC name. nbytes: size of the third part.
-    crc32c: of the third part. t_capture_ns is on the clock that `clock` names.
+    crc32c: of the third part. t_capture_ns is on the clock that `clock` names. deadline_ms: at most a day.
     """
 
     session: str
@@ -53,10 +54,10 @@ class FrameHeader(msgspec.Struct, frozen=True, kw_only=True):
     nbytes: int
     v: int = MESSAGE_VERSION
     part_id: str | None = None
-    t_capture_ns: int = 0
+    t_capture_ns: Annotated[int, msgspec.Meta(ge=0, lt=2**62)] = 0
     clock: str = "realtime"
     crc32c: int | None = None
-    deadline_ms: float | None = None
+    deadline_ms: Annotated[float, msgspec.Meta(ge=0, le=DAY_MS)] | None = None
     simulated: bool = False
 
 

@@ -46,7 +46,9 @@ class Command(click.Command):
 @click.option(
     "--threads", type=click.IntRange(1, 256), help="Threads an engine may use.  [default: 2, or the config's]"
 )
-@click.option("--device", type=click.Choice(["auto", "cpu", "gpu"]), help="[default: auto, or the config's]")
+@click.option(
+    "--device", type=click.Choice(["auto", "cpu", "gpu"]), help="Where to run.  [default: auto, or the config's]"
+)
 @click.option("--runs", type=click.IntRange(min=1), help="End after as many frames of each.  [default: what p99 needs]")
 @click.option("--seconds", type=ABOVE_ZERO, help=f"End after this time.  [default: {SECONDS:g}, or --runs alone]")
 @click.option("--target-ms", type=ABOVE_ZERO, help="A frame's p99 target, instead of all of the manifest's.")

@@ -60,8 +60,8 @@ def _cache_file(bundle: Bundle, threads: int, device: Device) -> Path:
 
 def _read_cache(path: Path) -> list[Row] | None:
     try:
-        return msgspec.json.decode(path.read_bytes(), type=list[Row])
-    except (OSError, msgspec.DecodeError):
+        return msgspec.json.decode(path.read_bytes(), type=list[Row]) or None
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
         return None  # not measured yet, or half-written: measure
 
 
@@ -78,11 +78,17 @@ def _write_cache(path: Path, rows: list[Row]) -> None:
 def measure_all(
     bundles: Sequence[Bundle], threads: int, device: Device, say: Callable[[str], None]
 ) -> dict[str, list[Row]]:
-    """Rows for each bundle by its digest, kept from an earlier start or measured now, one child process an engine."""
+    """Rows for each bundle by its digest, kept from an earlier start or measured now, one child process an engine.
+
+    Raises BundleError for a missing or altered graph before anything is measured.
+    """
     files = {bundle.sha256: _cache_file(bundle, threads, device) for bundle in bundles}
     kept = {digest: _read_cache(file) for digest, file in files.items()}
     rows: dict[str, list[Row]] = {digest: found or [] for digest, found in kept.items()}
     missing = [bundle for bundle in bundles if kept[bundle.sha256] is None]
+    for bundle in missing:
+        for graph in bundle.manifest.graph:
+            bundle.read(graph)
     for engine in ENGINES if missing else ():
         if installed(engine):
             say(f"measuring {len(missing)} bundles on {engine} (once for this box)")

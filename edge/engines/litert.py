@@ -12,6 +12,8 @@ try:
 except ImportError:
     from tflite_runtime.interpreter import Interpreter  # the frozen predecessor, same class
 
+SIGNATURE = "serving_default"
+
 
 class LitertSession:
     """TFLite graphs have a batch of one, so a batch is run image by image."""
@@ -22,8 +24,8 @@ class LitertSession:
     def __init__(self, interpreter: Interpreter) -> None:
         self._interpreter = interpreter
         self._input = interpreter.get_input_details()[0]["index"]
-        signature = interpreter.get_signature_list()["serving_default"]
-        runner = interpreter.get_signature_runner("serving_default")
+        signature = interpreter.get_signature_list()[SIGNATURE]
+        runner = interpreter.get_signature_runner(SIGNATURE)
         details = runner.get_output_details()
         self._outputs = [details[name]["index"] for name in sorted(signature["outputs"])]
 
@@ -50,4 +52,6 @@ def open_graph(graph: bytes, threads: int, device: Device) -> LitertSession:
         raise EngineError('LiteRT runs on the CPU only; set device = "cpu" or "auto", or choose another engine')
     interpreter = Interpreter(model_content=graph, num_threads=threads)
     interpreter.allocate_tensors()
+    if SIGNATURE not in interpreter.get_signature_list():
+        raise EngineError(f"the graph has no signature {SIGNATURE}; export it with tools/train")
     return LitertSession(interpreter)

@@ -47,4 +47,6 @@ def open_graph(graph: bytes, threads: int, device: Device) -> OnnxSession:
         session = ort.InferenceSession(graph, options, providers=[*wanted, "CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime's own exceptions share no public base
         raise EngineError(f"ONNX Runtime cannot open the graph: {error}") from error
+    if len(session.get_inputs()) != 1:
+        raise EngineError(f"the graph has {len(session.get_inputs())} inputs; one is needed")
     return OnnxSession(session)

@@ -23,6 +23,8 @@ PACKAGES: dict[Engine, tuple[str, ...]] = {
     "openvino": ("openvino",),
     "litert": ("ai_edge_litert", "tflite_runtime"),
 }
+# How an ONNX file names another that holds its weights: OpenVINO would take it, unverified, from the current folder.
+EXTERNAL_DATA = b"\x0a\x08location\x12"
 
 
 class Session(Protocol):
@@ -52,7 +54,12 @@ def open_session(engine: Engine, graph: bytes, threads: int, device: Device = "a
     """Open a graph's bytes. Raises MissingExtra where the engine is not installed, EngineError where it refuses."""
     if not installed(engine):
         raise MissingExtra(PACKAGES[engine][0], engine, f"the engine {engine}")
-    module = import_module(f"edge.engines.{engine}")
+    if READS[engine] == "onnx" and EXTERNAL_DATA in graph:
+        raise EngineError(f"{engine} is not given a graph that keeps weights in another file; export it as one file")
+    try:
+        module = import_module(f"edge.engines.{engine}")
+    except (ImportError, OSError, AttributeError) as error:  # AttributeError: built for another numpy
+        raise EngineError(f"the engine {engine} is installed but cannot be loaded: {error}") from error
     try:
         session: Session = module.open_graph(graph, threads, device)
     except (RuntimeError, ValueError, OSError) as error:

@@ -25,18 +25,20 @@ JUDGES: dict[str, type[SegDecJudge] | type[ReconstructionJudge]] = {
 
 
 def line_bundles(line: Line) -> dict[str, Bundle]:
-    """The bundles that a line names, by name, the gate first. Raises BundleError, ConfigError."""
+    """The bundles that a line names, by name, the gate first. Raises BundleError, ConfigError naming file and field."""
     config = line.config
     names = ([config.gate] if config.gate else []) + [judge.bundle for judge in config.judges.values()]
     bundles = {name: open_bundle(line.bundles / name) for name in dict.fromkeys(names)}
     if config.gate and bundles[config.gate].manifest.kind != "gate":
-        raise ConfigError(f'gate = "{config.gate}": that bundle is a {bundles[config.gate].manifest.kind}')
+        raise ConfigError(f'{line.path}: gate = "{config.gate}": that bundle is a {bundles[config.gate].manifest.kind}')
     for surface, judge in config.judges.items():
-        manifest = bundles[judge.bundle].manifest
+        manifest, where = bundles[judge.bundle].manifest, f"{line.path}: judges.{surface}: "
         if manifest.kind not in JUDGES:
-            raise ConfigError(f"judges.{surface}: the bundle {judge.bundle} is a {manifest.kind}, not a judge")
+            raise ConfigError(f"{where}the bundle {judge.bundle} is a {manifest.kind}, not a judge")
         if surface not in manifest.surfaces:
-            raise ConfigError(f"judges.{surface}: the bundle {judge.bundle} knows {', '.join(manifest.surfaces)} only")
+            raise ConfigError(f"{where}the bundle {judge.bundle} knows {', '.join(manifest.surfaces)} only")
+        if config.gate and surface not in bundles[config.gate].manifest.surfaces:
+            raise ConfigError(f"{where}the gate {config.gate} was never taught that surface; no frame would reach it")
     return bundles
 
 

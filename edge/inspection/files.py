@@ -50,6 +50,9 @@ def write_picture(path: Path, frame: Frame, inspection: Inspection, part: str) -
     evaluation = Evaluation(inspection.evaluation)
     score = f"  {inspection.finding.score:.3g}" if inspection.finding else ""
     caption = f"{part}  {inspection.surface or 'unseen surface'}  {evaluation.name.replace('_', ' ')}{score}"
-    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"cannot write into {path.parent}: {error.strerror}; give a folder") from error
     if not cv2.imwrite(str(path), annotate(frame.pixels, frame.full_scale, evaluation, inspection.finding, caption)):
         raise DataError(f"cannot write {path}; is the folder writable?")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 
 from edge.engines.session import Floats
@@ -24,7 +26,7 @@ class Gate:
         entry = model.manifest.arrays
         if entry is None:
             raise BundleError(f"{model.bundle.path}: a gate needs [arrays] with its class embeddings")
-        arrays = model.bundle.read_arrays(entry)
+        arrays, where = model.bundle.read_arrays(entry), model.bundle.path / entry.file
         try:
             self._mean = arrays["mean"].astype(np.float32)
             self._projection = arrays["projection"].astype(np.float32)
@@ -33,9 +35,23 @@ class Gate:
             self._thresholds = arrays["thresholds"].astype(np.float32)
             self.surfaces = tuple(str(name) for name in arrays["surfaces"])
         except KeyError as error:
-            raise BundleError(f"{model.bundle.path / entry.file} lacks the array {error}") from error
-        if not (self._thresholds > 0).all():
-            raise BundleError(f"{model.bundle.path / entry.file}: a threshold is not positive")
+            raise BundleError(f"{where} lacks the array {error}") from error
+        except ValueError as error:
+            raise BundleError(f"{where}: {error}") from error
+        self._check(where)
+
+    def _check(self, where: Path) -> None:
+        if self.surfaces != self.model.manifest.surfaces:
+            raise BundleError(f"{where} knows other surfaces than the manifest: {', '.join(self.surfaces)}")
+        known, (kept, given) = len(self.surfaces), self._projection.shape
+        wanted = {"mean": (given,), "centres": (known, kept), "thresholds": (known,)}
+        for name, shape in wanted.items():
+            if getattr(self, f"_{name}").shape != shape:
+                raise BundleError(f"{where}: {name} has not the shape {shape}")
+        if self._whiteners.ndim != 3 or self._whiteners.shape[::2] != (known, kept):
+            raise BundleError(f"{where}: whiteners have not the shape ({known}, any, {kept})")
+        if not ((self._thresholds > 0) & np.isfinite(self._thresholds)).all():
+            raise BundleError(f"{where}: a threshold is not positive and finite")
 
     def distances(self, features: Floats) -> Floats:
         """Distance of one frame's `(views, d)` features to every surface, `(s,)`."""
@@ -44,8 +60,10 @@ class Gate:
         return np.sqrt((whitened * whitened).sum(axis=1))  # type: ignore[no-any-return]  # numpy loses the dtype
 
     def admit(self, frame: Frame) -> Admission:
-        """Raises ScoreError where the backbone's answer is not finite, EngineError, FrameError."""
+        """Raises ScoreError where the backbone's answer is not finite or of another size, EngineError, FrameError."""
         (features,) = self.model.run(prepare(frame.pixels, self.model.manifest.input, frame.full_scale))
+        if features.size != self._mean.size:
+            raise ScoreError(f"the gate {self.model.manifest.name} answered with {features.size} numbers")
         distances = self.distances(features)
         if not np.isfinite(distances).all():
             raise ScoreError(f"the gate {self.model.manifest.name} answered with a distance that is not finite")

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import cv2
+import numpy as np
 
 from edge.errors import DataError
 from edge.vision.image import Pixels
@@ -30,9 +31,12 @@ def find_images(places: Iterable[Path]) -> list[Path]:
 
 def read_image(path: Path) -> Pixels:
     """`(h, w)` or RGB `(h, w, 3)`, 8 or 16 bits as stored. Raises DataError naming the file."""
-    pixels = cv2.imread(str(path), cv2.IMREAD_ANYDEPTH | cv2.IMREAD_COLOR_RGB)
-    if pixels is None:
-        raise DataError(f"{path} is not an image that can be read")
+    try:
+        pixels = cv2.imread(str(path), cv2.IMREAD_ANYDEPTH | cv2.IMREAD_COLOR_RGB)
+    except cv2.error as error:  # it claims more pixels than OpenCV takes
+        raise DataError(f"{path} is not an image that can be read: {error.err}") from error
+    if pixels is None or pixels.dtype not in (np.uint8, np.uint16):
+        raise DataError(f"{path} is not an image of 8 or 16 bits that can be read")
     if (pixels[..., 0] == pixels[..., 1]).all() and (pixels[..., 0] == pixels[..., 2]).all():
         return pixels[..., 0].copy()  # type: ignore[return-value]  # cv2 gives uint8 or uint16 here
     return pixels  # type: ignore[return-value]  # as above

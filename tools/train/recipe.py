@@ -12,7 +12,8 @@ from edge.vision.image import InputRule
 
 
 class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """name: the bundle's name. labels: what a SegDec network is taught with. crops: patches drawn an epoch (CAE)."""
+    """name: the bundle's name. labels: what a SegDec network is taught with. warp: each image is shifted and
+    scaled by up to this share and turned by as many right angles. crops: patches drawn an epoch (CAE)."""
 
     name: str
     network: Literal["segdec", "bergmann-cae", "gate"]
@@ -28,6 +29,7 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     widths: tuple[int, int, int, int] = (8, 16, 32, 64)
     labels: Literal["masks", "image"] = "masks"
     turns: tuple[Literal["horizontal", "vertical", "quarter"], ...] = ("horizontal", "vertical")
+    warp: float = 0.0
     crops: int = 10_000
     pass_good: float = 0.98
     blur: float = 0.0

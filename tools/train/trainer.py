@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from rich.progress import Progress
 from torch import Tensor, nn
+from torch.nn import functional
 
 from tools.train.data import Sample, load_inputs, load_masks, split
 from tools.train.losses import pixel_weights, segdec_loss
@@ -46,6 +47,17 @@ def _turned(planes: Tensor, recipe: Recipe, rng: np.random.Generator) -> Tensor:
     return planes
 
 
+def _warped(group: Tensor, recipe: Recipe, rng: np.random.Generator) -> Tensor:
+    """Small random shifts, scales and turns of a batch `(n, planes, h, w)`; what comes in from outside is mirrored."""
+    if not recipe.warp:
+        return group
+    shift, scale, angle = (rng.uniform(-recipe.warp, recipe.warp, (k, len(group))) for k in (2, 1, 1))
+    cos, sin = (f(angle[0] * np.pi / 2) * (1 + scale[0]) for f in (np.cos, np.sin))
+    rows = [np.stack([cos, -sin, 2 * shift[0]], -1), np.stack([sin, cos, 2 * shift[1]], -1)]
+    grid = functional.affine_grid(torch.from_numpy(np.stack(rows, 1)).float(), list(group.shape), align_corners=False)
+    return functional.grid_sample(group, grid, padding_mode="reflection", align_corners=False)
+
+
 def segdec_batches(samples: list[Sample], recipe: Recipe) -> Callable[[int], Iterator[Batch]]:
     """Every defective image once an epoch and as many good ones, the least used first (Božič 2021, 3.3)."""
     images = normalise(load_inputs(samples, recipe.input), recipe)
@@ -62,7 +74,7 @@ def segdec_batches(samples: list[Sample], recipe: Recipe) -> Callable[[int], Ite
         used[rarest] += 1
         order = rng.permutation(np.concatenate([bad, good[rarest]]))
         for chosen in np.array_split(order, max(1, len(order) // recipe.batch)):
-            group = torch.stack([_turned(planes[i], recipe, rng) for i in chosen])
+            group = _warped(torch.stack([_turned(planes[i], recipe, rng) for i in chosen]), recipe, rng)
             contrast = torch.from_numpy(rng.uniform(0.85, 1.15, (len(chosen), 1, 1, 1)).astype(np.float32))
             light = torch.from_numpy(rng.uniform(-0.2, 0.2, (len(chosen), 1, 1, 1)).astype(np.float32))
             label = torch.tensor([[float(samples[i].defective)] for i in chosen])
@@ -96,10 +108,10 @@ def loss_of(model: nn.Module, batch: Batch, recipe: Recipe, progress: float) -> 
         score, defects = model(image)
         share = 1 - progress if recipe.labels == "masks" else 0.0
         return segdec_loss(score.float(), defects.float(), label, mask, weights, share)
-    return torch.nn.functional.mse_loss(model(batch[0]).float(), batch[0])
+    return functional.mse_loss(model(batch[0]).float(), batch[0])
 
 
-def train(recipe: Recipe, samples: list[Sample], out: Path) -> nn.Module:
+def train(recipe: Recipe, samples: list[Sample], out: Path) -> None:
     """Train, keeping a checkpoint after each epoch in `out`; an interrupted run goes on from there."""
     training, _ = split(samples)
     model = build(recipe).to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
@@ -134,7 +146,6 @@ def train(recipe: Recipe, samples: list[Sample], out: Path) -> nn.Module:
             print(f"{recipe.name} {epoch + 1}/{recipe.epochs} loss {curve[-1]:.5f}", flush=True)
     report = {"loss": curve, "seconds": round(time.monotonic() - started), "images": len(training)}
     (out / "training.json").write_text(json.dumps(report))
-    return model
 
 
 def _one_epoch(

@@ -1,0 +1,142 @@
+"""Every wrong line.toml ends in a ConfigError that names the file and the field."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from edge.config import Line, read_line
+from edge.errors import BundleError, ConfigError
+from edge.inspection.assemble import line_bundles
+
+GOOD = """line = "l1"
+frames = "ipc:///tmp/f"
+verdicts = "ipc:///tmp/v"
+gate = "gate"
+[judges]
+pill = { bundle = "segdec-pill", threshold = 0.5 }
+"""
+
+
+def write(folder: Path, text: str | bytes) -> Path:
+    path = folder / "line.toml"
+    path.write_bytes(text.encode() if isinstance(text, str) else text)
+    return path
+
+
+def test_a_good_one_is_read_and_its_bundles_lie_beside_it(tmp_path: Path) -> None:
+    path = write(tmp_path, 'bundles = "models"\n' + GOOD)
+    line = read_line(path)
+    assert line.path == path and line.bundles == tmp_path / "models" and len(line.sha256) == 64
+    assert line.config.judges["pill"].threshold == 0.5 and line.config.engine == "auto"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "named"),
+    [
+        ('line = "l1"', "", "line"),
+        ('frames = "ipc:///tmp/f"', "", "frames"),
+        ("[judges]", "[juges]", "juges"),
+        ('line = "l1"', 'line = "l1"\nspeed = 3', "speed"),
+        ("threshold", "treshold", "treshold"),
+        ("[judges]", "[limits]\npixel = 3\n[judges]", "pixel"),
+        ("[judges]", "[limits]\npixels = 0\n[judges]", r"limits\.pixels"),
+        ('line = "l1"', "line = 1", r"\.line"),
+        ('line = "l1"', 'line = "a/b"', r"\.line"),
+        ('line = "l1"', 'line = "-"', r"\.line"),
+        ('line = "l1"', 'line = "l1\\n"', r"\.line"),
+        ('gate = "gate"', "gate = true", r"\.gate"),
+        ('gate = "gate"', 'gate = ".."', r"\.gate"),
+        ('gate = "gate"', "", "without a gate"),
+        ('gate = "gate"', 'gate = "gate"\nengine = "tensorrt"', r"\.engine"),
+        ('gate = "gate"', 'gate = "gate"\ndevice = "npu"', r"\.device"),
+        ('gate = "gate"', 'gate = "gate"\nthreads = 0', r"\.threads"),
+        ('gate = "gate"', 'gate = "gate"\nthreads = "two"', r"\.threads"),
+        ('gate = "gate"', 'gate = "gate"\ndeadline_ms = -1', r"\.deadline_ms"),
+        ('gate = "gate"', 'gate = "gate"\ndeadline_ms = nan', r"\.deadline_ms"),
+        ('gate = "gate"', 'gate = "gate"\ndeadline_ms = inf', r"\.deadline_ms"),
+        ('gate = "gate"', 'gate = "gate"\nmetrics_port = 70000', r"\.metrics_port"),
+        ('gate = "gate"', 'gate = "gate"\nbundles = "a\\u0000b"', r"\.bundles"),
+        ('verdicts = "ipc:///tmp/v"', 'verdicts = "ipc:///tmp/f"', "frames and verdicts"),
+        ('verdicts = "ipc:///tmp/v"', 'verdicts = ""', r"\.verdicts"),
+        ('"segdec-pill"', '"../pill"', r"judges\[\.\.\.\]\.bundle"),
+        ('bundle = "segdec-pill", ', "", "bundle"),
+        ("threshold = 0.5", 'threshold = "high"', r"\.threshold"),
+        ("threshold = 0.5", "threshold = inf", "threshold = inf"),
+        ("threshold = 0.5", "threshold = nan", "threshold = nan"),
+    ],
+)
+def test_a_wrong_field_is_named_with_its_file(old: str, new: str, named: str, tmp_path: Path) -> None:
+    assert old in GOOD
+    text = GOOD.replace(old, new, 1)
+    if old == 'gate = "gate"' and not new:
+        text += 'other = { bundle = "segdec-other" }\n'
+    path = write(tmp_path, text)
+    with pytest.raises(ConfigError, match=named) as raised:
+        read_line(path)
+    assert str(path) in str(raised.value)
+
+
+@pytest.mark.parametrize("data", [b"line = ", b"<xml/>", b"\xff\xfe\x00", b"line = '\xff'", b"a = " + b"[" * 9000])
+def test_what_is_not_toml_is_refused(data: bytes, tmp_path: Path) -> None:
+    path = write(tmp_path, data)
+    with pytest.raises(ConfigError, match="not TOML") as raised:
+        read_line(path)
+    assert str(path) in str(raised.value)
+
+
+def test_a_missing_file_and_a_folder_are_named(tmp_path: Path) -> None:
+    for path in (tmp_path / "nowhere.toml", tmp_path):
+        with pytest.raises(ConfigError, match="--config") as raised:
+            read_line(path)
+        assert str(path) in str(raised.value)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.integers(0, len(GOOD) - 1), st.binary(max_size=3), st.integers(0, 9))
+def test_no_change_whatever_does_more_than_raise_a_config_error(tmp_path: Path, at: int, put: bytes, cut: int) -> None:
+    data = GOOD.encode()
+    try:
+        read_line(write(tmp_path, data[:at] + put + data[at + cut :]))
+    except ConfigError as error:
+        assert "line.toml" in str(error)
+
+
+def changed(line: Line, folder: Path, old: str, new: str) -> Line:
+    """The small line with one thing changed, its bundles where they are."""
+    text = line.path.read_text()
+    assert old in text
+    return read_line(write(folder, f'bundles = "{line.bundles}"\n' + text.replace(old, new)))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "named"),
+    [
+        ('gate = "gate"', 'gate = "smoother"', 'gate = "smoother".* reconstruction'),
+        ('"smoother"', '"gate"', r"judges\.dark.*gate is a gate"),
+        ("dark = {", "light = {", r"judges\.light.*smoother knows dark only"),
+    ],
+)
+def test_a_bundle_in_the_wrong_place_is_named(small_line: Line, tmp_path: Path, old: str, new: str, named: str) -> None:
+    with pytest.raises(ConfigError, match=named) as raised:
+        line_bundles(changed(small_line, tmp_path, old, new))
+    assert str(tmp_path / "line.toml") in str(raised.value)
+
+
+def test_a_judge_that_no_frame_would_reach_is_refused(small_line: Line, tmp_path: Path) -> None:
+    for bundle in ("gate", "smoother"):
+        (tmp_path / bundle).mkdir()
+        manifest = (small_line.bundles / bundle / "manifest.toml").read_text()
+        (tmp_path / bundle / "manifest.toml").write_text(manifest.replace('"dark"', '"velvet"' * (bundle != "gate")))
+    text = small_line.path.read_text().replace("dark = {", "velvet = {")
+    with pytest.raises(ConfigError, match=r"judges\.velvet.*never taught"):
+        line_bundles(read_line(write(tmp_path, text)))
+
+
+def test_a_bundle_that_is_not_there_is_named(small_line: Line, tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match=f"nowhere{os.sep}manifest.toml"):
+        line_bundles(changed(small_line, tmp_path, '"smoother"', '"nowhere"'))
