@@ -128,10 +128,10 @@ def test_a_bundle_in_the_wrong_place_is_named(small_line: Line, tmp_path: Path, 
 
 
 def test_a_judge_that_no_frame_would_reach_is_refused(small_line: Line, tmp_path: Path) -> None:
-    for bundle in ("gate", "smoother"):
-        (tmp_path / bundle).mkdir()
-        manifest = (small_line.bundles / bundle / "manifest.toml").read_text()
-        (tmp_path / bundle / "manifest.toml").write_text(manifest.replace('"dark"', '"velvet"' * (bundle != "gate")))
+    for name, surface in {"gate": "dark", "smoother": "velvet"}.items():
+        manifest = (small_line.bundles / name / "manifest.toml").read_text()
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "manifest.toml").write_text(manifest.replace('"dark"', f'"{surface}"'))
     text = small_line.path.read_text().replace("dark = {", "velvet = {")
     with pytest.raises(ConfigError, match=r"judges\.velvet.*never taught"):
         line_bundles(read_line(write(tmp_path, text)))

@@ -1,8 +1,8 @@
 """`python -m tools.train.gate RECIPE.toml`: the gate's graphs, features, fit, figures and bundle.
 
-Quantisation moves a frame's statistics by a tenth. Fitted on FP32 features alone, the gate kept 89 % of the taught frames
-of fold 4 as INT8 where it kept 99.6 % as FP32 (fabric_03 of the other folds: 38 %). So every image is fitted on twice, as
-FP32 and as INT8 features: clusters and thresholds are then right for both, on every engine.
+Quantisation moves a frame's statistics by a tenth. Fitted on FP32 features alone, the gate kept 89 % of the taught
+frames of fold 4 as INT8 where it kept 99.6 % as FP32 (fabric_03 in other folds: 38 %). So every image is fitted on
+twice, as FP32 and as INT8 features: clusters and thresholds are then right for both, on every engine.
 """
 
 from __future__ import annotations
