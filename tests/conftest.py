@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,19 @@ def shared_data() -> Path:
     if not (data / "split.csv").is_file():
         pytest.skip(f"no real images in {data}; $EDGE_SHARED names the folder above them")
     return data
+
+
+@pytest.fixture(scope="session")
+def cache_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def own_cache(cache_folder: Path) -> Iterator[Path]:
+    """The measured choices of small bundles stay out of the user's cache, and are measured once a session."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CACHE_DIRECTORY", str(cache_folder))
+        yield cache_folder
 
 
 @pytest.fixture(scope="session")

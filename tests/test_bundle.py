@@ -15,9 +15,10 @@ import pytest
 from edge.bundle import Bundle, open_bundle
 from edge.config import Line
 from edge.engines.session import open_session
-from edge.errors import BundleError
+from edge.errors import BundleError, ScoreError
 from edge.inspection.gate import Gate
 from edge.inspection.model import Model
+from edge.records import Frame
 from tests.small_line import npz
 
 
@@ -210,6 +211,7 @@ GOOD = {
         ("mean", np.array(["x"]), "could not convert"),
         ("centres", np.zeros((3, 1)), "centres has not the shape"),
         ("whiteners", np.zeros((2, 1)), "whiteners"),
+        ("whiteners", np.zeros((2, 1, 3)), "whiteners has not the shape"),
         ("projection", np.zeros(1), "projection"),
         ("thresholds", np.zeros(2), "threshold is not positive"),
         ("thresholds", np.array([1, np.nan]), "threshold is not positive"),
@@ -227,4 +229,14 @@ def test_arrays_that_make_no_gate_are_refused(
     with pytest.raises(BundleError, match=named) as raised:
         Gate(Model(bundle, graph, session))
     assert str(gate / "arrays.npz") in str(raised.value)
+    session.close()
+
+
+def test_arrays_for_another_backbone_are_no_score(gate: Path) -> None:
+    wider = {**GOOD, "mean": np.zeros(2), "projection": np.ones((1, 2))}
+    bundle = put_arrays(gate, npz(**wider))
+    graph = bundle.manifest.graph[0]
+    session = open_session("onnx", bundle.read(graph), 1, "cpu")
+    with pytest.raises(ScoreError, match="gate answered with 1 numbers"):
+        Gate(Model(bundle, graph, session)).admit(Frame(np.zeros((64, 64), np.uint8), 255))
     session.close()

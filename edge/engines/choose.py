@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import platform
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -90,7 +90,7 @@ def measure_all(
         for graph in bundle.manifest.graph:
             bundle.read(graph)
     for engine in ENGINES if missing else ():
-        if installed(engine):
+        if installed(engine) and any(READS[engine] == g.format for b in missing for g in b.manifest.graph):
             say(f"measuring {len(missing)} bundles on {engine} (once for this box)")
             for bundle, measured in zip(missing, _measure_apart(engine, missing, threads, device), strict=True):
                 rows[bundle.sha256] += measured
@@ -104,12 +104,16 @@ def _measure_apart(engine: Engine, bundles: list[Bundle], threads: int, device: 
     command = [sys.executable, "-m", "edge.engines.measure", engine, str(threads), device]
     command += [str(bundle.path) for bundle in bundles]
     try:
-        child = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
+        child = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=TIMEOUT_S)
         printed, complaint = child.stdout, child.stderr.strip().splitlines()[-1:]
+        complaint = complaint or [f"the measuring process ended with {child.returncode}"]
     except subprocess.TimeoutExpired:
         printed, complaint = "", [f"no answer within {TIMEOUT_S} s"]
-    rows = [msgspec.convert(json.loads(line), list[Row]) for line in printed.splitlines() if line.startswith("[")]
-    lost = Row(engine, "-", None, "; ".join(complaint) or "the measuring process ended early")
+    rows: list[list[Row]] = []
+    for line in printed.splitlines():
+        with suppress(msgspec.DecodeError):  # engines talk on stdout too, and one that dies may do so mid-line
+            rows.append(msgspec.json.decode(line, type=list[Row]))
+    lost = Row(engine, "-", None, complaint[0])
     return rows + [[lost]] * (len(bundles) - len(rows))
 
 

@@ -12,9 +12,9 @@ def decide(admission: Admission | None, finding: Finding | None) -> tuple[Evalua
         return Evaluation.NOT_DECIDABLE, "unseen_surface"
     if finding is None:
         return Evaluation.NOT_DECIDABLE, "no_judge"
-    if finding.score > finding.threshold:
-        return Evaluation.NOT_OK, "defect"
-    return Evaluation.OK, "ok"
+    if finding.score <= finding.threshold:  # this way round a NaN does not pass
+        return Evaluation.OK, "ok"
+    return Evaluation.NOT_OK, "defect"
 
 
 def reason_of(error: EdgeError) -> Reason:

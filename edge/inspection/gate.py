@@ -43,13 +43,14 @@ class Gate:
     def _check(self, where: Path) -> None:
         if self.surfaces != self.model.manifest.surfaces:
             raise BundleError(f"{where} knows other surfaces than the manifest: {', '.join(self.surfaces)}")
+        if self._projection.ndim != 2 or self._whiteners.ndim != 3:
+            raise BundleError(f"{where}: projection is a matrix, whiteners are one for each surface")
         known, (kept, given) = len(self.surfaces), self._projection.shape
-        wanted = {"mean": (given,), "centres": (known, kept), "thresholds": (known,)}
-        for name, shape in wanted.items():
+        shapes = {"mean": (given,), "centres": (known, kept), "thresholds": (known,)}
+        shapes["whiteners"] = (known, self._whiteners.shape[1], kept)
+        for name, shape in shapes.items():
             if getattr(self, f"_{name}").shape != shape:
                 raise BundleError(f"{where}: {name} has not the shape {shape}")
-        if self._whiteners.ndim != 3 or self._whiteners.shape[::2] != (known, kept):
-            raise BundleError(f"{where}: whiteners have not the shape ({known}, any, {kept})")
         if not ((self._thresholds > 0) & np.isfinite(self._thresholds)).all():
             raise BundleError(f"{where}: a threshold is not positive and finite")
 

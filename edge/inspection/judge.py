@@ -26,7 +26,7 @@ class Judge(Protocol):
 
 
 def score_threshold(bundle: Bundle, line_threshold: float | None) -> float:
-    """The line's own threshold, or the manifest's."""
+    """The line's own threshold, or the manifest's. Raises BundleError where neither has one."""
     threshold = bundle.manifest.thresholds.score if line_threshold is None else line_threshold
     if threshold is None or not np.isfinite(threshold):
         raise BundleError(f"{bundle.path}: thresholds.score is missing; set it, or the judge's threshold in line.toml")
@@ -34,6 +34,7 @@ def score_threshold(bundle: Bundle, line_threshold: float | None) -> float:
 
 
 def map_threshold(bundle: Bundle) -> float:
+    """Raises BundleError where the manifest has none."""
     threshold = bundle.manifest.thresholds.map
     if threshold is None or not np.isfinite(threshold):
         raise BundleError(f"{bundle.path}: thresholds.map is missing; a judge needs it to draw boxes")

@@ -7,7 +7,7 @@ import numpy as np
 
 from edge.bundle import Scoring
 from edge.engines.session import Floats
-from edge.inspection.judge import finding, score_threshold
+from edge.inspection.judge import finding, map_threshold, score_threshold
 from edge.inspection.model import Model
 from edge.records import Finding, Frame
 from edge.vision.image import prepare
@@ -24,6 +24,7 @@ class ReconstructionJudge:
     def __init__(self, model: Model, threshold: float | None = None) -> None:
         self.model = model
         self.threshold = score_threshold(model.bundle, threshold)
+        map_threshold(model.bundle)  # refused now rather than at the first defect
 
     def inspect(self, frame: Frame) -> Finding:
         """Cut, rebuild, stitch, compare."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from edge.engines.session import Floats
-from edge.inspection.judge import finding, score_threshold
+from edge.inspection.judge import finding, map_threshold, score_threshold
 from edge.inspection.model import Model
 from edge.records import Finding, Frame
 from edge.vision.image import prepare
@@ -20,6 +20,7 @@ class SegDecJudge:
     def __init__(self, model: Model, threshold: float | None = None) -> None:
         self.model = model
         self.threshold = score_threshold(model.bundle, threshold)
+        map_threshold(model.bundle)  # refused now rather than at the first defect
 
     def inspect(self, frame: Frame) -> Finding:
         """The graph answers with logits: score `(1, 1)` and map `(1, 1, h/8, w/8)`."""

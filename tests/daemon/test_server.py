@@ -61,8 +61,13 @@ def start(config: Path, cache: Path, *more: str) -> subprocess.Popen[str]:
     )
 
 
+def raw_socket(kind: int) -> zmq.Socket[bytes]:
+    socket: zmq.Socket[bytes] = zmq.Context.instance().socket(kind)
+    return socket
+
+
 def free_port() -> int:
-    with zmq.Context.instance().socket(zmq.PULL) as probe:
+    with raw_socket(zmq.PULL) as probe:
         return probe.bind_to_random_port("tcp://127.0.0.1")
 
 
@@ -80,7 +85,7 @@ def daemon(small_line: Line, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 @pytest.fixture(scope="module")
 def subscriber(daemon: Running) -> Iterator[zmq.Socket[bytes]]:
-    with zmq.Context.instance().socket(zmq.SUB) as socket:
+    with raw_socket(zmq.SUB) as socket:
         socket.connect(daemon.address("verdicts"))
         socket.subscribe("verdict/small/")
         yield socket
@@ -176,6 +181,10 @@ BAD_MESSAGES: dict[str, list[bytes]] = {
     "a lying size": [TOPIC, msgpack.packb({**GOOD, "nbytes": 10**9}), PIXELS],
     "a lying shape": [TOPIC, msgpack.packb({**GOOD, "shape": [9, 9]}), PIXELS],
     "no pixels": [TOPIC, msgpack.packb(GOOD), b""],
+    "a deadline that is no number": [TOPIC, msgpack.packb({**GOOD, "deadline_ms": float("nan")}), PIXELS],
+    "a deadline without end": [TOPIC, msgpack.packb({**GOOD, "deadline_ms": float("inf")}), PIXELS],
+    "a deadline beyond all clocks": [TOPIC, msgpack.packb({**GOOD, "deadline_ms": 1e300}), PIXELS],
+    "a capture beyond all clocks": [TOPIC, msgpack.packb({**GOOD, "t_capture_ns": 2**64 - 1}), PIXELS],
     "an image that is none": [TOPIC, msgpack.packb({**GOOD, "encoding": "png"}), PIXELS],
 }
 
@@ -184,7 +193,7 @@ BAD_MESSAGES: dict[str, list[bytes]] = {
 def test_a_bad_message_gets_an_undefined_verdict_and_the_daemon_stays_up(
     daemon: Running, camera: Camera, subscriber: zmq.Socket[bytes], kind: str
 ) -> None:
-    with zmq.Context.instance().socket(zmq.XPUB) as evil:
+    with raw_socket(zmq.XPUB) as evil:
         evil.connect(daemon.address("frames"))
         assert evil.poll(5000)
         evil.recv()
@@ -199,7 +208,7 @@ def test_a_bad_message_gets_an_undefined_verdict_and_the_daemon_stays_up(
 def test_a_part_over_the_limit_cuts_its_sender_off_alone(
     daemon: Running, camera: Camera, subscriber: zmq.Socket[bytes]
 ) -> None:
-    with zmq.Context.instance().socket(zmq.XPUB) as evil:
+    with raw_socket(zmq.XPUB) as evil:
         evil.connect(daemon.address("frames"))
         assert evil.poll(5000)
         evil.recv()

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from edge.errors import DataError
-from tools.train.gate_fit import CAP, UNSEEN, Fitted, figures, fit
+from tools.train.gate_fit import UNSEEN, Fitted, figures, fit
 
 SURFACES = ("cloth", "steel", "tile")
 FEATURES = 40
@@ -51,13 +51,13 @@ def test_between_two_surfaces_is_neither(fitted: Fitted) -> None:
 
 
 def test_stray_images_do_not_open_the_gate() -> None:
-    """A tenth of a surface's images far away would set its threshold, were that not capped by the median."""
+    """A few of a surface's images far away, each further than the last, do not set its threshold."""
     features, surface = taught(np.random.default_rng(5))
     fold = np.arange(len(surface)) % 5
     calm = fit(features, surface, fold, SURFACES)
-    features[:6] = frames(np.random.default_rng(6), 7, 6) * np.array([[1], [2], [4], [8], [16], [32]], np.float32)
+    features[:4] = frames(np.random.default_rng(6), 7, 4) * np.array([[1], [2], [4], [8]], np.float32)
     strayed = fit(features, surface, fold, SURFACES)
-    assert strayed.thresholds[0] <= CAP * calm.thresholds[0]
+    assert strayed.thresholds[0] < 1.5 * calm.thresholds[0]
     assert (strayed.called(frames(np.random.default_rng(7), 8, 60)) == UNSEEN).all()
 
 

@@ -14,6 +14,7 @@ from rich.progress import Progress
 from torch import Tensor, nn
 from torch.nn import functional
 
+from edge.vision.patches import padded_length
 from tools.train.data import Sample, load_inputs, load_masks, split
 from tools.train.losses import pixel_weights, segdec_loss
 from tools.train.networks.cae import BergmannCAE
@@ -84,9 +85,15 @@ def segdec_batches(samples: list[Sample], recipe: Recipe) -> Callable[[int], Ite
 
 
 def patch_batches(samples: list[Sample], recipe: Recipe) -> Callable[[int], Iterator[Batch]]:
-    """Random patches of the `train` split's good images (Zouar 4.1.1); its `test` split is all left to report on."""
+    """Random patches of the `train` split's good images (Zouar 4.1.1); its `test` split is all left to report on.
+
+    They are drawn from the image as the line cuts it, its edges repeated: a network that never saw a repeated edge
+    rebuilds it so badly that nothing else shows in the score.
+    """
     images = load_inputs([s for s in samples if s.split == "train" and not s.defective], recipe.input)
-    side = recipe.input.patch
+    side, stride = recipe.input.patch, recipe.input.stride
+    beyond = [(0, padded_length(length, side, stride) - length) for length in images.shape[1:]]
+    images = np.pad(images, ((0, 0), *beyond), mode="edge")
 
     def epoch(number: int) -> Iterator[Batch]:
         rng = np.random.default_rng((recipe.seed, number))

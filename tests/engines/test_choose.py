@@ -1,0 +1,142 @@
+"""`engine = "auto"`: real child processes measure real graphs, and what they found is kept."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+from edge.bundle import Bundle, open_bundle
+from edge.config import Line
+from edge.engines import choose as choosing
+from edge.engines import session
+from edge.engines.choose import Row, choose, measure_all
+from edge.engines.session import installed
+from edge.errors import BundleError, EngineError, MissingExtra
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("CACHE_DIRECTORY", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def bundle(small_line: Line, tmp_path: Path) -> Bundle:
+    """A copy of the small judge, an ONNX graph alone."""
+    return open_bundle(Path(shutil.copytree(small_line.bundles / "smoother", tmp_path / "smoother")))
+
+
+@pytest.fixture
+def one_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where it does not matter how many there are, one is quicker."""
+    monkeypatch.setattr(choosing, "ENGINES", ("onnx",))
+
+
+def measured(bundle: Bundle) -> tuple[list[Row], list[str]]:
+    """Its rows, and what was said while they were measured: nothing where they were kept."""
+    said: list[str] = []
+    return measure_all([bundle], 1, "cpu", said.append)[bundle.sha256], said
+
+
+def shadow(package: str, text: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In child processes the package is this text instead."""
+    (folder / package).mkdir(parents=True)
+    (folder / package / "__init__.py").write_text(text)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [str(folder), os.environ.get("PYTHONPATH")])))
+
+
+def test_the_fastest_is_taken_and_the_measurement_kept(
+    bundle: Bundle, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows, said = measured(bundle)
+    assert {row.engine for row in rows} == {engine for engine in ("onnx", "openvino") if installed(engine)}
+    assert len(said) == len(rows) and all(row.ms is not None and row.ms > 0 for row in rows)
+    engine, graph = choose(bundle, "auto", rows)
+    fastest = min(rows, key=lambda row: row.ms or 0.0)
+    assert (engine, graph.file) == (fastest.engine, fastest.file) == (engine, "model.onnx")
+    assert choose(bundle, "onnx", rows)[0] == "onnx"
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")  # whoever starts a process now fails
+    assert measured(bundle) == (rows, [])
+
+
+def test_a_changed_bundle_other_threads_and_another_box_measure_anew(
+    bundle: Bundle, cache: Path, one_engine: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert measured(bundle)[1]
+    manifest = bundle.path / "manifest.toml"
+    manifest.write_text(manifest.read_text().replace("score = 0.05", "score = 0.06"))
+    changed = open_bundle(bundle.path)
+    assert measured(changed)[1] and not measured(changed)[1]
+    said: list[str] = []
+    measure_all([changed], 2, "cpu", said.append)
+    assert said
+    monkeypatch.setattr(os, "cpu_count", lambda: 4711)
+    assert measured(changed)[1]
+
+
+@pytest.mark.parametrize("data", [b"", b"[", b"[]", b"{}", b'[{"engine":"abacus","file":"a"}]', b'[{"file":"\xff"}]'])
+def test_a_broken_cache_file_is_measured_anew(data: bytes, bundle: Bundle, cache: Path, one_engine: None) -> None:
+    file = choosing._cache_file(bundle, 1, "cpu")
+    file.parent.mkdir()
+    file.write_bytes(data)
+    rows, said = measured(bundle)
+    assert said and rows[0].ms is not None
+    assert measured(bundle) == (rows, [])
+
+
+def test_a_cache_that_cannot_be_written_is_no_fault(
+    bundle: Bundle, tmp_path: Path, one_engine: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    monkeypatch.setenv("CACHE_DIRECTORY", str(tmp_path / "file" / "cache"))
+    assert measured(bundle)[0][0].ms is not None
+
+
+@pytest.mark.skipif(not installed("openvino"), reason="OpenVINO is not here (extra `openvino`)")
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "ended with -9"),
+        ("raise ImportError('built for another numpy')", "cannot be loaded: built for another numpy"),
+        ("import os; os.write(1, b'[ INFO ] \\xff\\n[half a line\\n'); raise SystemExit('no plugin')", "no plugin"),
+    ],
+)
+def test_an_engine_that_dies_takes_only_itself_along(
+    text: str, why: str, bundle: Bundle, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shadow("openvino", text, tmp_path / "shadow", monkeypatch)
+    rows, _ = measured(bundle)
+    assert choose(bundle, "auto", rows)[0] == "onnx"
+    (lost,) = [row for row in rows if row.engine == "openvino"]
+    assert lost.ms is None and why in lost.why
+    with pytest.raises(EngineError, match=f"'openvino'.*{why}"):
+        choose(bundle, "openvino", rows)
+
+
+@pytest.mark.skipif(not installed("litert"), reason="LiteRT is not here (extra `litert`)")
+def test_a_named_engine_without_a_graph_says_so(bundle: Bundle) -> None:
+    with pytest.raises(EngineError, match=r"smoother.*'litert'.*no graph for it"):
+        choose(bundle, "litert", [Row("onnx", "model.onnx", 1.0)])
+
+
+@pytest.mark.parametrize("wanted", ["auto", "onnx", "openvino", "litert"])
+def test_where_no_engine_is_installed_the_extra_is_named(
+    wanted: str, bundle: Bundle, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "find_spec", lambda _: None)
+    rows, said = measured(bundle)
+    assert not rows and not said
+    extra = "all" if wanted == "auto" else wanted
+    with pytest.raises(MissingExtra, match=rf'engine = "{wanted}".*edge-inspection\[{extra}\]'):
+        choose(bundle, wanted, rows)
+
+
+def test_an_altered_graph_is_told_before_anything_is_measured(bundle: Bundle, cache: Path) -> None:
+    with (bundle.path / "model.onnx").open("ab") as graph:
+        graph.write(b"\0")
+    with pytest.raises(BundleError, match=r"model\.onnx was altered"):
+        measured(bundle)
