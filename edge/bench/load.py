@@ -139,10 +139,10 @@ def _line_case(line: Line, engine: Literal["auto", Engine], chosen: bool, say: S
         ended = perf_counter_ns()
         if inspection.reason == "engine_failed":
             raise EngineError(inspection.detail)
-        times = {stage: spent for stage, spent in inspection.times_ns.items() if stage in ("gate", "run")}
+        times = {"gate": inspection.times_ns["gate"]} if "gate" in inspection.times_ns else {}
         if "judge" in inspection.times_ns:
             times[f"judge {inspection.surface}"] = inspection.times_ns["judge"]
-        return times | {"frame": ended - started}
+        return times | {"run": inspection.times_ns.get("run", 0), "frame": ended - started}
 
     models = {part.model.manifest.name: part.model for part in _parts(pipeline)}
     return Case(engine, chosen, look, list(models.values()), 0, targets)

@@ -6,8 +6,9 @@ that ai-edge-quantizer takes by itself cut off what only defects raise (0.46 of 
 
 from __future__ import annotations
 
+import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from ai_edge_litert.interpreter import Interpreter
 from ai_edge_quantizer import quantizer
 from ai_edge_quantizer.calibrator import CalibrationMode, Calibrator
 from ai_edge_quantizer.qtyping import TFLOperationName
-from ai_edge_quantizer.recipe_manager import RecipeManager
+from ai_edge_quantizer.recipe_manager import AlgorithmName, RecipeManager
 from ai_edge_quantizer.utils.qsv_utils import min_max_update
 from numpy.typing import NDArray
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
@@ -41,10 +42,11 @@ class _Images(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime has n
         return next(self._feeds, None)
 
 
-def quantize_onnx(graph: bytes, calibration: Floats) -> bytes:
+def quantize_onnx(graph: bytes, calibration: Floats, keep: Sequence[str] = ()) -> bytes:
     """Static QDQ with INT8 weights per channel; one file that ONNX Runtime and OpenVINO both run in INT8.
 
-    calibration: `(n, c, h, w)`, prepared like the network's input. After a ReLU activations are unsigned; a network
+    calibration: `(n, c, h, w)`, prepared like the network's input. keep: torch's names of the layers that stay float,
+    such as `decoder.8`. After a ReLU activations are unsigned; a network
     with signed ones (LeakyReLU) gets symmetric INT8, since OpenVINO has no fast deconvolution with a zero point.
     """
     model = onnx.load_from_string(graph)
@@ -52,6 +54,7 @@ def quantize_onnx(graph: bytes, calibration: Floats) -> bytes:
     constants |= {out for node in model.graph.node if node.op_type == "Constant" for out in node.output}
     # A residual sum is quantised, an arithmetic constant (the floor under a square root) never.
     arithmetic = [n.name for n in model.graph.node if n.op_type == "Add" and constants & set(n.input)]
+    kept = [n.name for n in model.graph.node if any(f"/{layer}/" in n.name for layer in keep)]
     signed = any(node.op_type == "LeakyRelu" for node in model.graph.node)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "int8.onnx"
@@ -64,21 +67,25 @@ def quantize_onnx(graph: bytes, calibration: Floats) -> bytes:
             activation_type=QuantType.QInt8 if signed else QuantType.QUInt8,
             weight_type=QuantType.QInt8,
             op_types_to_quantize=ONNX_OPS,
-            nodes_to_exclude=arithmetic,
+            nodes_to_exclude=arithmetic + kept,
             calibrate_method=CalibrationMethod.MinMax,
             extra_options={"ActivationSymmetric": signed},
         )
         return path.read_bytes()
 
 
-def quantize_tflite(graph: bytes, calibration: Floats) -> bytes:
+def quantize_tflite(graph: bytes, calibration: Floats, keep: Sequence[str] = ()) -> bytes:
     """INT8 weights per channel and INT8 activations; the graph's own input and outputs stay float32.
 
-    calibration: as for quantize_onnx.
+    calibration, keep: as for quantize_onnx.
     """
     rules = RecipeManager()
     for operation in TFLITE_OPS:
         rules.add_static_config(regex=".*", operation_name=operation, activation_num_bits=8, weight_num_bits=8)
+        for layer in keep:
+            block, _, index = layer.rpartition(".")
+            where = rf"_{re.escape(block)}/[^;]*_{index};"
+            rules.add_quantization_config(where, operation, algorithm_key=AlgorithmName.NO_QUANTIZE)
     name = Interpreter(model_content=graph).get_signature_list()["serving_default"]["inputs"][0]
     seen = Calibrator(graph, 2, CalibrationMode.CALIBRATION_PRESERVE_ALL_TENSORS, min_max_update)
     images = [{name: calibration[i : i + 1]} for i in range(len(calibration))]

@@ -1,4 +1,4 @@
-"""The daemon as systemd sees it: ready after the golden frames and not before, and nothing loaded that it never uses."""
+"""The daemon as systemd sees it: ready after the golden frames, not before; nothing loaded that it never uses."""
 
 from __future__ import annotations
 

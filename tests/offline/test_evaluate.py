@@ -106,7 +106,7 @@ def test_what_cannot_be_known_is_null(report: Report, surface: str) -> None:
 
 
 def test_stages_leave_the_first_frames_out(report: Report) -> None:
-    assert set(report.stages) == {"read", "gate", "judge"}
+    assert set(report.stages) == {"read", "gate", "judge", "run"}
     assert report.stages["gate"].frames == 16 - 5
     assert all(0 < stage.p50_ms <= stage.p99_ms for stage in report.stages.values())
 

@@ -110,12 +110,12 @@ def write_calibration(path: Path, recipe: Recipe, roots: list[Path], chosen: lis
 def make_graphs(recipe: Recipe, network: torch.nn.Module, calibration: Floats) -> dict[str, bytes]:
     example = torch.from_numpy(calibration[:2].copy())
     onnx, tflite = to_onnx(network, example, OUTPUTS[recipe.network]), to_tflite(network, example)
-    return {
-        "model.onnx": onnx,
-        "model.int8.onnx": quantize_onnx(onnx, calibration),
-        "model.tflite": tflite,
-        "model.int8.tflite": quantize_tflite(tflite, calibration),
-    }
+    files = {"model.onnx": onnx, "model.tflite": tflite}
+    if "onnx" in recipe.int8:
+        files["model.int8.onnx"] = quantize_onnx(onnx, calibration, recipe.float_layers)
+    if "tflite" in recipe.int8:
+        files["model.int8.tflite"] = quantize_tflite(tflite, calibration, recipe.float_layers)
+    return files
 
 
 def open_judge(fields: dict[str, object], graph: bytes) -> Judge:

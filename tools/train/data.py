@@ -89,9 +89,10 @@ def load_masks(samples: list[Sample], rule: InputRule) -> NDArray[np.float32]:
 
 
 def split(samples: list[Sample], validation: int = 3, report: int = 4) -> tuple[list[Sample], list[Sample]]:
-    """Training and validation images; fold `report` of the test split is in neither.
+    """Training and validation images; fold `report` of the test split is in neither, nor is another image of its parts.
 
     The validation fold sets thresholds and chooses epochs, so that the reported images see neither.
     """
-    usable = [s for s in samples if s.split == "train" or s.fold != report]
+    reported = {(s.surface, s.group) for s in samples if s.split == "test" and s.fold == report}
+    usable = [s for s in samples if (s.surface, s.group) not in reported]
     return [s for s in usable if s.fold != validation], [s for s in usable if s.fold == validation]

@@ -8,12 +8,16 @@ from typing import Literal
 
 import msgspec
 
+from edge.bundle import Format
 from edge.vision.image import InputRule
 
 
 class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """name: the bundle's name. labels: what a SegDec network is taught with. warp: each image is shifted and
-    scaled by up to this share and turned by as many right angles. crops: patches drawn an epoch (CAE)."""
+    """name: the bundle's name. labels: what a SegDec network is taught with. crops: patches drawn an epoch (CAE).
+
+    warp: each image is shifted and scaled by up to this share and turned by as many right angles. float_layers: those
+    that INT8 hurts most, kept float in the INT8 graphs too. int8: the formats whose INT8 graph is fit to be shipped.
+    """
 
     name: str
     network: Literal["segdec", "bergmann-cae", "gate"]
@@ -31,6 +35,8 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     turns: tuple[Literal["horizontal", "vertical", "quarter"], ...] = ("horizontal", "vertical")
     warp: float = 0.0
     crops: int = 10_000
+    float_layers: tuple[str, ...] = ()
+    int8: tuple[Format, ...] = ("onnx", "tflite")
     pass_good: float = 0.98
     blur: float = 0.0
     target_frame_ms: float | None = None
