@@ -19,7 +19,7 @@ from edge.engines.session import READS, Device, Engine, Floats, open_session
 from edge.errors import EngineError
 from edge.vision.patches import starts
 
-WARM_UP, RUNS, BUDGET_NS = 2, 12, 400_000_000
+WARM_UP, RUNS, BUDGET_NS = 2, 12, 1_200_000_000
 
 
 def example_batch(bundle: Bundle) -> Floats:

@@ -79,6 +79,8 @@ def compare(line: Line, surface: str, bundle: Bundle, samples: list[Sample], bar
     threads = line.config.threads
     engine, _ = choose(bundle, line.config.engine, measure_all([bundle], threads, "auto", print)[bundle.sha256])
     graphs = {g.precision: g for g in bundle.manifest.graph if g.format == READS[engine]}
+    if len(graphs) < 2:
+        return (bundle.manifest.name, engine, *("-" for _ in range(5)))
     judges = [open_judge(bundle, engine, graphs[precision], threads) for precision in ("fp32", "int8")]
     scores: list[list[float]] = [[], []]
     spent: list[list[float]] = [[], []]
