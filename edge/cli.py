@@ -130,7 +130,7 @@ def watch(
 ) -> None:
     """The reference subscriber: prints each verdict, and says when one is missing, repeated or old.
 
-    Exit code 1 when verdicts were lost. With --json one JSON object a line.
+    Exit code 1 when verdicts were lost or repeated. With --json one JSON object a line.
     """
     from rich.console import Console
 
@@ -145,7 +145,10 @@ def watch(
         for verdict in subscribe(address, line, timeout_s):
             if verdict is None:
                 continue
+            repeated = continuity.repeated
             missing, age = continuity.check(verdict), age_ms(verdict)
+            if continuity.repeated > repeated:
+                warn.print(f"{verdict.verdict_id} came again")
             if missing:
                 warn.print(f"{missing} verdicts lost before {verdict.verdict_id}")
             if age > max_age_ms:
@@ -159,7 +162,7 @@ def watch(
                 break
     if not as_json:
         console.print(tally.table("verdicts"))
-    if continuity.lost:
+    if continuity.lost or continuity.repeated:
         raise SystemExit(1)
 
 
@@ -264,6 +267,7 @@ def verify(bundles: tuple[Path, ...], threads: int, as_json: bool) -> None:
     from rich.table import Table
 
     from edge.bundle import open_bundle
+    from edge.errors import EngineError
     from edge.verify import verify_bundle
 
     rows = [
@@ -271,6 +275,11 @@ def verify(bundles: tuple[Path, ...], threads: int, as_json: bool) -> None:
         for path in bundles
         for check in verify_bundle(open_bundle(path), threads=threads)
     ]
+    unread = {path.name for path in bundles} - {row["bundle"] for row in rows}
+    if unread:
+        raise EngineError(
+            f"no engine installed here reads a graph of {', '.join(sorted(unread))}; nothing was verified"
+        )
     if as_json:
         click.echo(json.dumps(rows, indent=2))
     else:

@@ -60,5 +60,5 @@ class MissingExtra(EdgeError):
     exit_code = 17
 
     def __init__(self, package: str, extra: str, purpose: str) -> None:
-        command = f"pip install 'edge-inspection[{extra}]'"
+        command = f"pip install '.[{extra}]' in edge's checkout"
         super().__init__(f"{purpose} needs the package {package}, which is not here: {command}")

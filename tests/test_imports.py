@@ -16,8 +16,8 @@ PACKAGE = Path(edge.__file__).parent
 # A room uses its own floor and those below it.
 FLOORS = (
     {"errors", "vision", "records", "config"},
-    {"bundle", "engines"},
-    {"verify", "inspection", "terminal"},
+    {"bundle", "engines", "verify"},
+    {"inspection", "terminal"},
     {"bus"},
     {"daemon"},
     {"cli"},

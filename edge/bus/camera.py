@@ -21,6 +21,8 @@ from edge.records import FrameHeader
 from edge.vision.files import read_image
 from edge.vision.image import Pixels
 
+LINGER_CAMERA_MS = 60_000  # what was sent reaches the daemon before the camera ends
+
 Encoding = Literal["raw", "png", "jpeg"]
 
 
@@ -48,6 +50,7 @@ class Camera:
         self.sent = 0
         self._topic = frame_topic(line, name)
         self._socket = open_socket(zmq.XPUB, address, bind=False)
+        self._socket.set(zmq.XPUB_NODROP, 1)  # a slow daemon is waited for, nothing is dropped unseen
         if not self._socket.poll(int(1000 * patience_s)):
             self._socket.close(0)
             raise BusError(f"no daemon took the frames of line {line!r} at {address} within {patience_s:g} s; start it")
@@ -81,7 +84,7 @@ class Camera:
         self.sent += 1
 
     def close(self) -> None:
-        self._socket.close()
+        self._socket.close(LINGER_CAMERA_MS)
 
 
 def at_rate(hertz: float) -> Iterator[None]:

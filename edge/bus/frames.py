@@ -154,6 +154,8 @@ def _decode(header: FrameHeader, data: memoryview) -> Pixels:
     if bytes(data[: len(head)]) != head or bytes(data[-len(tail) :]) != tail:
         raise FrameError(f"the third part is not a whole {header.encoding} file")
     width, height = imagesize.get(io.BytesIO(data[: 1 << 20]))
+    if width < 1:
+        raise FrameError(f"the {header.encoding} file's own header cannot be read; it is damaged")
     if (height, width) != header.shape[:2]:
         raise FrameError(
             f"the {header.encoding} file is {height} x {width} by its own header, the message says {list(header.shape)}"

@@ -28,21 +28,26 @@ class Answerer:
 
     def answer(self, parts: Sequence[memoryview], received_ns: int) -> Verdict:
         """received_ns: of perf_counter_ns, when the message was taken off the socket."""
-        camera, header, inspection = "-", None, Inspection()
+        camera, header, deadline, inspection = "-", None, None, Inspection()
         try:
             if len(parts) != PARTS:
                 raise FrameError(f"a frame message has {PARTS} parts, this one has {len(parts)} or more")
             camera = camera_of(parts[0])
             header = read_header(parts[1])
+            deadline = self._deadline_ns(header, received_ns)
             self._follow(camera, header)
             frame = read_frame(header, parts[2], self.line.config.limits)
             decoded_ns = perf_counter_ns() - received_ns
-            if not self._expire(header, inspection):
+            if not expired(deadline, inspection):
                 inspection = self.pipeline.inspect(frame)
             inspection.times_ns["decode"] = decoded_ns
         except FrameError as error:
             fail(inspection, error)
-        return self._verdict(camera, header, inspection, received_ns)
+        if inspection.evaluation is not Evaluation.UNDEFINED:
+            expired(deadline, inspection)
+        seq, self.seq = self.seq, self.seq + 1
+        inspection.times_ns["total"] = perf_counter_ns() - received_ns
+        return make_verdict(self.line, self.session, seq, camera, header, inspection, deadline)
 
     def _follow(self, camera: str, header: FrameHeader) -> None:
         """Count frames that a camera numbered and that never came."""
@@ -52,26 +57,20 @@ class Answerer:
         if len(self._next) < 1024 or camera in self._next:
             self._next[camera] = (header.session, header.seq + 1)
 
-    def _deadline_ns(self, header: FrameHeader | None) -> int | None:
-        """On the realtime clock: from capture where the camera says when, from now otherwise."""
-        allowed = self.line.config.deadline_ms if header is None or header.deadline_ms is None else header.deadline_ms
-        if header is None or not allowed:
+    def _deadline_ns(self, header: FrameHeader, received_ns: int) -> int | None:
+        """On the realtime clock: from capture where the camera says when, and from arrival at the latest."""
+        allowed = self.line.config.deadline_ms if header.deadline_ms is None else header.deadline_ms
+        if not allowed:
             return None
-        captured = header.t_capture_ns if header.t_capture_ns and header.clock == "realtime" else time.time_ns()
-        return captured + int(allowed * 1e6)
+        arrived = time.time_ns() - (perf_counter_ns() - received_ns)
+        captured = header.t_capture_ns if header.t_capture_ns and header.clock == "realtime" else arrived
+        return min(captured, arrived) + int(allowed * 1e6)
 
-    def _expire(self, header: FrameHeader | None, inspection: Inspection) -> bool:
-        """A frame past its deadline is Undefined, and its finding is not used."""
-        deadline = self._deadline_ns(header)
-        if deadline is None or time.time_ns() <= deadline:
-            return False
-        inspection.evaluation, inspection.reason = Evaluation.UNDEFINED, "late"
-        inspection.detail = "the frame's deadline passed before its verdict could leave"
-        return True
 
-    def _verdict(self, camera: str, header: FrameHeader | None, inspection: Inspection, received_ns: int) -> Verdict:
-        if inspection.evaluation is not Evaluation.UNDEFINED:
-            self._expire(header, inspection)
-        seq, self.seq = self.seq, self.seq + 1
-        inspection.times_ns["total"] = perf_counter_ns() - received_ns
-        return make_verdict(self.line, self.session, seq, camera, header, inspection, self._deadline_ns(header))
+def expired(deadline_ns: int | None, inspection: Inspection) -> bool:
+    """A frame past its deadline is Undefined, whatever was found."""
+    if deadline_ns is None or time.time_ns() <= deadline_ns:
+        return False
+    inspection.evaluation, inspection.reason = Evaluation.UNDEFINED, "late"
+    inspection.detail = "the frame's deadline passed before its verdict could leave"
+    return True

@@ -19,7 +19,7 @@ from edge.engines.session import ENGINES, PACKAGES, READS, Device, Engine, insta
 from edge.errors import BundleError, EngineError, MissingExtra
 
 DISTRIBUTIONS = ("onnxruntime", "onnxruntime-gpu", "openvino", "ai-edge-litert", "tflite-runtime")
-TIMEOUT_S = 300
+TIMEOUT_S = 100
 
 
 class Row(msgspec.Struct, frozen=True):

@@ -16,7 +16,8 @@ import numpy as np
 
 from edge.bundle import Bundle, open_bundle
 from edge.engines.session import READS, Device, Engine, Floats, open_session
-from edge.errors import EngineError
+from edge.errors import EdgeError
+from edge.verify import check_golden
 from edge.vision.patches import starts
 
 WARM_UP, RUNS, BUDGET_NS = 2, 12, 1_200_000_000
@@ -45,6 +46,7 @@ def measure(bundle: Bundle, engine: Engine, threads: int, device: Device) -> lis
         row: dict[str, object] = {"engine": engine, "file": graph.file, "ms": None, "why": ""}
         try:
             session = open_session(engine, bundle.read(graph), threads, device)
+            check_golden(bundle, graph, session)
             times: list[int] = []
             while len(times) < WARM_UP + RUNS and (len(times) < WARM_UP + 3 or sum(times) < BUDGET_NS):
                 started = perf_counter_ns()
@@ -52,7 +54,7 @@ def measure(bundle: Bundle, engine: Engine, threads: int, device: Device) -> lis
                 times.append(perf_counter_ns() - started)
             row["ms"] = sorted(times[WARM_UP:])[len(times[WARM_UP:]) // 4] / 1e6
             session.close()
-        except EngineError as error:
+        except EdgeError as error:
             row["why"] = str(error)
         rows.append(row)
     return rows

@@ -40,13 +40,14 @@ def open_graph(graph: bytes, threads: int, device: Device) -> OnnxSession:
     available = ort.get_available_providers()
     wanted = [] if device == "cpu" else [p for p in GPU_PROVIDERS if p in available]
     if device == "gpu" and not wanted:
-        raise EngineError(
-            'no GPU for ONNX Runtime: install "edge-inspection[gpu]" on a box with one, or device = "cpu"'
-        )
+        raise EngineError('no GPU for ONNX Runtime: install the extra `gpu` on a box with one, or set device = "cpu"')
     try:
         session = ort.InferenceSession(graph, options, providers=[*wanted, "CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime's own exceptions share no public base
         raise EngineError(f"ONNX Runtime cannot open the graph: {error}") from error
     if len(session.get_inputs()) != 1:
         raise EngineError(f"the graph has {len(session.get_inputs())} inputs; one is needed")
-    return OnnxSession(session)
+    opened = OnnxSession(session)
+    if device == "gpu" and opened.device != "gpu":
+        raise EngineError('ONNX Runtime found no usable GPU (driver, CUDA, cuDNN?); mend it, or set device = "cpu"')
+    return opened

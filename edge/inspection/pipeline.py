@@ -15,7 +15,8 @@ from edge.records import Admission, Evaluation, Finding, Frame, Reason
 
 @dataclass(slots=True)
 class Inspection:
-    """What is known of one frame. models: those that ran, in order. times_ns: per stage that ran. detail: a sentence
+    """What is known of one frame. models: those that ran, in order. only: the
+    surface of a line without a gate. times_ns: per stage that ran. detail: a sentence
     where something failed."""
 
     evaluation: Evaluation = Evaluation.UNDEFINED
@@ -24,6 +25,7 @@ class Inspection:
     admission: Admission | None = None
     finding: Finding | None = None
     models: list[Model] = field(default_factory=list)
+    only: str | None = None
     times_ns: dict[str, int] = field(default_factory=dict)
 
     @property
@@ -31,7 +33,7 @@ class Inspection:
         """The surface that was inspected; None while it is unseen or unknown."""
         if self.admission is not None:
             return self.admission.surface if self.admission.seen else None
-        return self.models[-1].manifest.surfaces[0] if self.models else None
+        return self.only
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,8 @@ class Pipeline:
             inspection.models.append(self.gate.model)
             inspection.admission = self.gate.admit(frame)
             _note("gate", self.gate.model, started, inspection)
+        else:
+            inspection.only = next(iter(self.judges))
         judge = self._judge_for(inspection.admission)
         if judge is not None:
             started = perf_counter_ns()
@@ -70,10 +74,10 @@ class Pipeline:
         return self.judges.get(admission.surface) if admission.seen else None
 
     def close(self) -> None:
-        if self.gate is not None:
-            self.gate.model.session.close()
-        for judge in self.judges.values():
-            judge.model.session.close()
+        """Two surfaces may share a bundle, and so its session."""
+        models = [judge.model for judge in self.judges.values()] + ([self.gate.model] if self.gate else [])
+        for session in {id(model.session): model.session for model in models}.values():
+            session.close()
 
 
 def _note(stage: str, model: Model, started: int, inspection: Inspection) -> None:

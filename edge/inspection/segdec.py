@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from edge.engines.session import Floats
+from edge.errors import BundleError
 from edge.inspection.judge import finding, map_threshold, score_threshold
 from edge.inspection.model import Model
 from edge.records import Finding, Frame
@@ -18,6 +19,8 @@ def sigmoid(logits: Floats) -> Floats:
 
 class SegDecJudge:
     def __init__(self, model: Model, threshold: float | None = None) -> None:
+        if threshold is not None and not 0 <= threshold < 1:
+            raise BundleError(f"{model.bundle.path}: threshold = {threshold} in line.toml; its score lies in 0..1")
         self.model = model
         self.threshold = score_threshold(model.bundle, threshold)
         map_threshold(model.bundle)  # refused now rather than at the first defect

@@ -94,7 +94,7 @@ def test_a_bundle_that_does_not_repeat_its_golden_frame_keeps_the_line_down(
     (folder / MANIFEST).write_text(text)
     process = start(place)
     _, said = process.communicate(timeout=30)
-    assert process.returncode == 11 and "golden frame" in said and "smoother" in said
+    assert process.returncode == 12 and "golden frame" in said and "smoother" in said
     systemd.settimeout(0.1)
     with pytest.raises(TimeoutError):
         systemd.recv(4096)

@@ -131,7 +131,7 @@ def test_where_no_engine_is_installed_the_extra_is_named(
     rows, said = measured(bundle)
     assert not rows and not said
     extra = "all" if wanted == "auto" else wanted
-    with pytest.raises(MissingExtra, match=rf'engine = "{wanted}".*edge-inspection\[{extra}\]'):
+    with pytest.raises(MissingExtra, match=rf'engine = "{wanted}".*\.\[{extra}\]'):
         choose(bundle, wanted, rows)
 
 

@@ -198,6 +198,6 @@ def test_a_gpu_that_is_not_there_is_named(bundle: Bundle, engine: Engine) -> Non
 @pytest.mark.parametrize("engine", ENGINES)
 def test_an_engine_that_is_not_installed_names_its_extra(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sessions, "find_spec", lambda _: None)
-    with pytest.raises(MissingExtra, match=rf"pip install 'edge-inspection\[{engine}\]'") as raised:
+    with pytest.raises(MissingExtra, match=rf"pip install '\.\[{engine}\]'") as raised:
         open_session(engine, b"", 1)
     assert raised.value.exit_code == 17
