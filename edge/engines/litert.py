@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import numpy as np
-
-from edge.engines.session import Device, Engine, Floats
+from edge.engines.session import Device, Engine, Floats, one_by_one
 from edge.errors import EngineError
 
 try:
@@ -30,10 +28,7 @@ class LitertSession:
         self._outputs = [details[name]["index"] for name in sorted(signature["outputs"])]
 
     def run(self, batch: Floats) -> tuple[Floats, ...]:
-        answers = [self._run_one(batch[i : i + 1]) for i in range(len(batch))]
-        if len(answers) == 1:
-            return answers[0]
-        return tuple(np.concatenate(parts) for parts in zip(*answers, strict=True))
+        return one_by_one(self._run_one, batch)
 
     def _run_one(self, image: Floats) -> tuple[Floats, ...]:
         try:

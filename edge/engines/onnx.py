@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnxruntime as ort
 
-from edge.engines.session import Device, Engine, Floats
+from edge.engines.session import Device, Engine, Floats, one_by_one
 from edge.errors import EngineError
 
 GPU_PROVIDERS = ("TensorrtExecutionProvider", "CUDAExecutionProvider")
@@ -21,6 +21,9 @@ class OnnxSession:
         self.device = "gpu" if session.get_providers()[0] in GPU_PROVIDERS else "cpu"
 
     def run(self, batch: Floats) -> tuple[Floats, ...]:
+        return self._run(batch) if self.device == "gpu" else one_by_one(self._run, batch)
+
+    def _run(self, batch: Floats) -> tuple[Floats, ...]:
         try:
             return tuple(np.asarray(out) for out in self._session.run(None, {self._input: batch}))
         except Exception as error:  # ONNX Runtime's own exceptions share no public base

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import openvino as ov
 
-from edge.engines.session import Device, Engine, Floats
+from edge.engines.session import Device, Engine, Floats, one_by_one
 from edge.errors import EngineError
 
 
@@ -19,6 +19,9 @@ class OpenvinoSession:
         self.device = "gpu" if any(str(d).startswith("GPU") for d in ran_on) else "cpu"
 
     def run(self, batch: Floats) -> tuple[Floats, ...]:
+        return self._run(batch) if self.device == "gpu" else one_by_one(self._run, batch)
+
+    def _run(self, batch: Floats) -> tuple[Floats, ...]:
         try:
             results = self._request.infer([batch], share_inputs=True, share_outputs=True)
         except RuntimeError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Literal, Protocol
@@ -44,6 +45,17 @@ class Session(Protocol):
     def close(self) -> None:
         """Give the engine's memory back; the session is of no use afterwards."""
         ...
+
+
+def one_by_one(run_one: Callable[[Floats], tuple[Floats, ...]], batch: Floats) -> tuple[Floats, ...]:
+    """A batch image by image: on a CPU as fast or faster than at once, and with the memory of one.
+
+    81 patches on OpenVINO: 69 ms and 20 MB one by one, 110 ms and 105 MB at once.
+    """
+    if len(batch) == 1:
+        return run_one(batch)
+    answers = [tuple(out.copy() for out in run_one(batch[i : i + 1])) for i in range(len(batch))]
+    return tuple(np.concatenate(parts) for parts in zip(*answers, strict=True))
 
 
 def installed(engine: Engine) -> bool:
