@@ -111,10 +111,12 @@ def camera(
     if shuffle is not None:
         random.Random(shuffle).shuffle(paths)
     source = Camera(address, line, name, patience)
-    with suppress(KeyboardInterrupt):
+    try:
         for _ in play(source, paths, rate, encoding, loop, deadline_ms):
             pass
-    source.close()
+        source.close()
+    except KeyboardInterrupt:
+        source.close(0)
     click.echo(f"{source.sent} frames sent", err=True)
 
 

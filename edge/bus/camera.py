@@ -21,7 +21,7 @@ from edge.records import FrameHeader
 from edge.vision.files import read_image
 from edge.vision.image import Pixels
 
-LINGER_CAMERA_MS = 60_000  # what was sent reaches the daemon before the camera ends
+LINGER_CAMERA_MS = 5_000
 
 Encoding = Literal["raw", "png", "jpeg"]
 
@@ -83,8 +83,9 @@ class Camera:
         self._socket.send_multipart([self._topic, pack_header(header), data], copy=False)
         self.sent += 1
 
-    def close(self) -> None:
-        self._socket.close(LINGER_CAMERA_MS)
+    def close(self, linger_ms: int = LINGER_CAMERA_MS) -> None:
+        """linger_ms: how long what was sent may still take to reach the daemon."""
+        self._socket.close(linger_ms)
 
 
 def at_rate(hertz: float) -> Iterator[None]:
