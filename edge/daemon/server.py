@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import signal
 import time
@@ -28,6 +29,7 @@ def run(line: Line) -> None:
     if config.metrics_port:
         metrics.serve(config.metrics_port)
     pipeline = open_pipeline(line, log.info)
+    _give_memory_back()
     stopping = _stop_on_signals()
     frames.open(config.line)
     log.info("line %s: frames at %s, verdicts at %s", config.line, config.frames, config.verdicts)
@@ -67,6 +69,13 @@ def serve(
         if interval is not None and time.monotonic() - fed >= interval:
             notify.watchdog()
             fed = time.monotonic()
+
+
+def _give_memory_back() -> None:
+    """Opening graphs takes more memory than running them, and glibc keeps it until it is told."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
 
 
 def _stop_on_signals() -> Callable[[], bool]:
