@@ -116,7 +116,7 @@ def camera(
             pass
         source.close()
     except KeyboardInterrupt:
-        source.close(0)
+        source.close(1000)  # the last frame may be on its way
     click.echo(f"{source.sent} frames sent", err=True)
 
 

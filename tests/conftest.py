@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,9 @@ import edge
 from edge.config import Line, read_line
 from edge.engines.session import installed
 from tests.small_line import write_small_line
+
+# A shell that starts the tests in the background has Ctrl-C ignored, here and in every child that they send it to.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
