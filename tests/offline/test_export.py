@@ -15,9 +15,9 @@ from edge.errors import BundleError
 from edge.verify import verify_bundle
 from edge.vision.image import InputRule
 
-torch = pytest.importorskip("torch", reason="export needs torch: pip install 'edge[train]'")
-pytest.importorskip("litert_torch", reason="export needs litert-torch: pip install 'edge[train]'")
-pytest.importorskip("ai_edge_quantizer", reason="quantisation needs ai-edge-quantizer: pip install 'edge[train]'")
+torch = pytest.importorskip("torch", reason="export needs torch: pip install '.[train]'")
+pytest.importorskip("litert_torch", reason="export needs litert-torch: pip install '.[train]'")
+pytest.importorskip("ai_edge_quantizer", reason="quantisation needs ai-edge-quantizer: pip install '.[train]'")
 
 from torch import Tensor, nn  # noqa: E402  # after the skip
 
@@ -100,7 +100,7 @@ def test_every_engine_answers_as_torch_does(
 
 def test_int8_weights_are_there(made: tuple[nn.Module, tuple[str, ...], Floats, dict[str, bytes]]) -> None:
     _, _, _, graphs = made
-    onnx = pytest.importorskip("onnx", reason="reads the graph: pip install 'edge[train]'")
+    onnx = pytest.importorskip("onnx", reason="reads the graph: pip install '.[train]'")
     model = onnx.load_from_string(graphs["model.int8.onnx"])
     assert {n.op_type for n in model.graph.node} >= {"QuantizeLinear", "DequantizeLinear"}
     assert any(t.data_type == onnx.TensorProto.INT8 for t in model.graph.initializer)

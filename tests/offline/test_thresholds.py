@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-pytest.importorskip("torch", reason="tools.train needs torch: pip install 'edge[train]'")
-pytest.importorskip("litert_torch", reason="tools.train needs litert-torch: pip install 'edge[train]'")
-pytest.importorskip("ai_edge_quantizer", reason="tools.train needs ai-edge-quantizer: pip install 'edge[train]'")
+pytest.importorskip("torch", reason="tools.train needs torch: pip install '.[train]'")
+pytest.importorskip("litert_torch", reason="tools.train needs litert-torch: pip install '.[train]'")
+pytest.importorskip("ai_edge_quantizer", reason="tools.train needs ai-edge-quantizer: pip install '.[train]'")
 
 from tools.train.bundle import best_midpoint
 
