@@ -29,10 +29,9 @@ from edge.vision.image import prepare
 from edge.vision.patches import cut
 from tools.train.data import Sample, read_grey, read_samples, split
 from tools.train.recipe import Recipe, read_recipe
+from tools.train.tasks import TASKS
 from tools.train.trainer import build
 
-KINDS = {"segdec": "segdec", "bergmann-cae": "reconstruction"}
-OUTPUTS = {"segdec": ("score", "map"), "bergmann-cae": ("reconstruction",)}
 CALIBRATION_IMAGES = 64
 PATCHES_AN_IMAGE = 4
 IMAGE_LABEL_QUANTILE = 0.995
@@ -53,12 +52,12 @@ def load_network(recipe: Recipe, run: Path) -> torch.nn.Module:
     if not checkpoint.is_file():
         raise DataError(f"{checkpoint} is not there; run python -m tools.train for {recipe.name} first")
     saved = torch.load(checkpoint, weights_only=True)
-    done = len(saved["curve"])
+    done = len(saved["curves"])
     if done < recipe.epochs:
         raise DataError(f"{checkpoint} is after {done} of {recipe.epochs} epochs; let the training end first")
     network = build(recipe)
     network.load_state_dict(saved["model"])
-    return network.eval()
+    return TASKS[recipe.network].exported(network).eval()
 
 
 def draw_calibration(recipe: Recipe, training: list[Sample]) -> list[Sample]:
@@ -109,7 +108,7 @@ def write_calibration(path: Path, recipe: Recipe, roots: list[Path], chosen: lis
 
 def make_graphs(recipe: Recipe, network: torch.nn.Module, calibration: Floats) -> dict[str, bytes]:
     example = torch.from_numpy(calibration[:2].copy())
-    onnx, tflite = to_onnx(network, example, OUTPUTS[recipe.network]), to_tflite(network, example)
+    onnx, tflite = to_onnx(network, example, TASKS[recipe.network].outputs), to_tflite(network, example)
     files = {"model.onnx": onnx, "model.tflite": tflite}
     if "onnx" in recipe.int8:
         files["model.int8.onnx"] = quantize_onnx(onnx, calibration, recipe.float_layers)
@@ -180,10 +179,10 @@ def manifest_fields(recipe: Recipe, path: Path, run: Path, training: list[Sample
     taught = [s for s in training if recipe.network == "segdec" or (s.split == "train" and not s.defective)]
     return {
         "name": recipe.name,
-        "kind": KINDS[recipe.network],
+        "kind": TASKS[recipe.network].kind,
         "surfaces": recipe.surfaces,
         "input": recipe.input,
-        "outputs": OUTPUTS[recipe.network],
+        "outputs": TASKS[recipe.network].outputs,
         "scoring": Scoring(pooling="max", blur=recipe.blur),
         "targets": Targets(patch_ms=recipe.target_patch_ms, frame_ms=recipe.target_frame_ms),
         "training": Training(
@@ -199,7 +198,7 @@ def manifest_fields(recipe: Recipe, path: Path, run: Path, training: list[Sample
 
 def make_bundle(path: Path, roots: list[Path], runs: Path, out: Path, calibration: Path) -> Bundle:
     recipe = read_recipe(path)
-    if recipe.network not in KINDS:
+    if recipe.network not in TASKS:
         raise DataError(f"{path}: a {recipe.network} has no training run; its bundle is made elsewhere")
     network = load_network(recipe, runs / recipe.name)
     training, validation = split([s for surface in recipe.surfaces for s in read_samples(roots, surface)])
