@@ -25,20 +25,24 @@ Precision = Literal["fp32", "int8"]
 FileName = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*\Z")]
 Sha256 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
 
-# How many answers each kind's graphs give.
-OUTPUTS = {"gate": 1, "segdec": 2, "reconstruction": 1}
+# How many answers each kind's graphs may give: a gate's features and perhaps its cells; a nearest's the same two; an
+# autoencoder's image and perhaps its latent code.
+OUTPUTS = {"gate": (1, 2), "segdec": (2,), "reconstruction": (1, 2), "nearest": (2,), "map": (1,), "kinds": (1, 2)}
 
 
 class Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Base of the manifest's tables: frozen, and a key that nobody reads is refused."""
 
 
-class File(Strict, frozen=True):
+class File(Strict, frozen=True, kw_only=True):
+    """bundle: the folder beside this bundle's that the file lies in, where it is another bundle's."""
+
     file: FileName
     sha256: Sha256
+    bundle: FileName | None = None
 
 
-class Graph(File, frozen=True):
+class Graph(File, frozen=True, kw_only=True):
     """One network file. An ONNX graph serves both ONNX Runtime and OpenVINO."""
 
     format: Format
@@ -55,13 +59,18 @@ class Thresholds(Strict, frozen=True, kw_only=True):
 
 
 class Scoring(Strict, frozen=True):
-    """pooling: how a reconstruction's map becomes the frame's score: its `max` or its `mean` (Zouar's L2 distance up to
-    a constant). blur: sigma in pixels of the input that the squared difference is smoothed with. least_area: defects
-    with fewer map pixels are not named."""
+    """pooling: how a reconstruction's map becomes the frame's score: its `max`, its `mean` (Zouar's L2 distance up to a
+    constant), or the largest mean of a patch (`worst_patch`, Ferrari's equation 13). blur: sigma in pixels of the input
+    that the difference is smoothed with. least_area: defects with fewer map pixels are not named. measure: the
+    difference is squared, or 1 - SSIM. worst: a nearest's score is the mean of that many of its worst cells.
+    heat: the map is what was measured, or the absolute difference (Ferrari's equation 10)."""
 
-    pooling: Literal["max", "mean"] = "max"
+    pooling: Literal["max", "mean", "worst_patch"] = "max"
     blur: float = 0.0
     least_area: int = 1
+    worst: int = 1
+    measure: Literal["l2", "ssim"] = "l2"
+    heat: Literal["measure", "difference"] = "measure"
 
 
 class Targets(Strict, frozen=True):
@@ -81,13 +90,14 @@ class Training(Strict, frozen=True):
 
 
 class Manifest(Strict, frozen=True, kw_only=True):
-    """manifest.toml, key for key."""
+    """manifest.toml, key for key. judge: the bundle on whose maps kinds were taught."""
 
     format: int
     name: str
-    kind: Literal["gate", "segdec", "reconstruction"]
+    kind: Literal["gate", "segdec", "reconstruction", "nearest", "map", "kinds"]
     surfaces: tuple[str, ...]
     label: str = "defect"
+    judge: str | None = None
     input: InputRule
     outputs: tuple[str, ...]
     thresholds: Thresholds
@@ -100,8 +110,9 @@ class Manifest(Strict, frozen=True, kw_only=True):
     measured: dict[str, float | int | str] = {}
 
     def __post_init__(self) -> None:
-        if len(self.outputs) != OUTPUTS[self.kind]:
-            raise ValueError(f"outputs: a {self.kind} has {OUTPUTS[self.kind]}, {len(self.outputs)} are named")
+        if len(self.outputs) not in OUTPUTS[self.kind]:
+            few = " or ".join(map(str, OUTPUTS[self.kind]))
+            raise ValueError(f"outputs: a {self.kind} has {few}, {len(self.outputs)} are named")
         if bool(self.input.patch) != (self.kind == "reconstruction"):
             raise ValueError(
                 f"input.patch = {self.input.patch}: a reconstruction is cut into patches, no other kind is"
@@ -117,9 +128,13 @@ class Bundle(msgspec.Struct, frozen=True):
     manifest: Manifest
     sha256: str
 
+    def where(self, entry: File) -> Path:
+        """The path of one file: in this folder, or in the one beside it that the entry names."""
+        return (self.path.resolve().parent / entry.bundle if entry.bundle else self.path) / entry.file
+
     def read(self, entry: File) -> bytes:
         """The verified bytes of one file. Raises BundleError where it is missing or not what the manifest says."""
-        path = self.path / entry.file
+        path = self.where(entry)
         if path.exists() and not path.is_file():
             raise BundleError(f"{path} is no plain file; bring the bundle anew")
         try:
@@ -138,7 +153,7 @@ class Bundle(msgspec.Struct, frozen=True):
                 members = {name.removesuffix(".npy"): archive.read(name) for name in archive.namelist()}
             return {name: np.lib.format.read_array(io.BytesIO(m), allow_pickle=False) for name, m in members.items()}
         except (ValueError, OSError, EOFError, RuntimeError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
-            raise BundleError(f"{self.path / entry.file} is not a plain .npz file: {error}") from error
+            raise BundleError(f"{self.where(entry)} is not a plain .npz file: {error}") from error
 
 
 def open_bundle(path: Path) -> Bundle:

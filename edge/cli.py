@@ -87,6 +87,13 @@ def run(config: Path, verbose: bool) -> None:
 @click.option("--shuffle", type=int, metavar="SEED", help="Mix the images, the same way for the same seed.")
 @click.option("--deadline-ms", type=float, help="Ask for each verdict within this time of the capture.")
 @click.option(
+    "--part-frames",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="So many images in a row show one part and share its id.",
+)
+@click.option(
     "--patience", type=click.FloatRange(min=0), default=10.0, show_default=True, help="Seconds to wait for the daemon."
 )
 def camera(
@@ -99,6 +106,7 @@ def camera(
     loop: bool,
     shuffle: int | None,
     deadline_ms: float | None,
+    part_frames: int,
     patience: float,
 ) -> None:
     """Play images onto the bus as a camera would, each with a trigger id; the part id is the file's name."""
@@ -112,7 +120,7 @@ def camera(
         random.Random(shuffle).shuffle(paths)
     source = Camera(address, line, name, patience)
     try:
-        for _ in play(source, paths, rate, encoding, loop, deadline_ms):
+        for _ in play(source, paths, rate, encoding, loop, deadline_ms, part_frames):
             pass
         source.close()
     except KeyboardInterrupt:
@@ -125,28 +133,33 @@ def camera(
 @click.option("--line", default="", help="Only this line's verdicts.")
 @click.option("--max-age-ms", default=1000.0, show_default=True, help="Warn of a verdict older than this on arrival.")
 @click.option("--timeout", "timeout_s", type=float, help="End after this many seconds without a verdict.")
-@click.option("--count", type=click.IntRange(min=1), help="End after this many verdicts.")
+@click.option("--count", type=click.IntRange(min=1), help="End after this many frames.")
 @JSON
 def watch(
     address: str, line: str, max_age_ms: float, timeout_s: float | None, count: int | None, as_json: bool
 ) -> None:
     """The reference subscriber: prints each verdict, and says when one is missing, repeated or old.
 
-    Exit code 1 when verdicts were lost or repeated. With --json one JSON object a line.
+    On a line with [parts] a row that begins with = is the part's own verdict, after those of its frames: frames that
+    came of those expected, milliseconds since the first.
+
+    Exit code 1 when verdicts were lost or repeated. With --json one JSON object a line; a part's has `frames`.
     """
     from rich.console import Console
 
-    from edge.bus.verdicts import Continuity, age_ms, subscribe
-    from edge.terminal import HEADINGS, Tally, verdict_row
+    from edge.bus.verdicts import Continuity, age_ms, subscribe_all
+    from edge.records import PartVerdict
+    from edge.terminal import HEADINGS, Tally, part_row, verdict_row
 
     console, warn = Console(highlight=False), Console(stderr=True, style="yellow", highlight=False)
-    continuity, tally = Continuity(), Tally()
+    frames, parts, tally = Continuity(), Continuity(), Tally()
     if not as_json:
         console.print(HEADINGS, style="bold")
     with suppress(KeyboardInterrupt):
-        for verdict in subscribe(address, line, timeout_s):
+        for verdict in subscribe_all(address, line, timeout_s):
             if verdict is None:
                 continue
+            continuity = parts if isinstance(verdict, PartVerdict) else frames
             repeated = continuity.repeated
             missing, age = continuity.check(verdict), age_ms(verdict)
             if continuity.repeated > repeated:
@@ -155,16 +168,19 @@ def watch(
                 warn.print(f"{missing} verdicts lost before {verdict.verdict_id}")
             if age > max_age_ms:
                 warn.print(f"{verdict.verdict_id} is {age:.0f} ms old")
-            tally.add(verdict, verdict.times_ns.get("total", 0) / 1e6)
             if as_json:
                 click.echo(to_json(verdict))
             else:
-                console.print(verdict_row(verdict), soft_wrap=True)
+                row = part_row(verdict) if isinstance(verdict, PartVerdict) else verdict_row(verdict)
+                console.print(row, soft_wrap=True)
+            if isinstance(verdict, PartVerdict):
+                continue
+            tally.add(verdict, verdict.times_ns.get("total", 0) / 1e6)
             if tally.parts == count:
                 break
     if not as_json:
         console.print(tally.table("verdicts"))
-    if continuity.lost or continuity.repeated:
+    if any(continuity.lost or continuity.repeated for continuity in (frames, parts)):
         raise SystemExit(1)
 
 
@@ -255,6 +271,131 @@ def evaluate(
             console.print(f"note: {note}", markup=False)
     if out is not None:
         write_report(report, out)
+
+
+@main.command()
+@LINE
+@click.argument("data", nargs=-1, required=True, type=PATHS, metavar="DATA...")
+@click.option("--runs", default=10, show_default=True, type=click.IntRange(min=1), help="Runs of each part (n).")
+@click.option("--needed", default=7, show_default=True, type=click.IntRange(min=1), help="Right ones needed (k).")
+@click.option(
+    "--by",
+    type=click.Choice(["name", "group"]),
+    default="name",
+    show_default=True,
+    help="What images of one part share: folder or name, or the column `group` of DATA/split.csv.",
+)
+@click.option("--at-least", type=click.FloatRange(0, 1), help="Accept from this share on, e.g. 0.96; else only report.")
+@JSON
+def accept(
+    config: Path, data: tuple[Path, ...], runs: int, needed: int, by: Any, at_least: float | None, as_json: bool
+) -> None:
+    """Accept a line, or not: n runs of each part, k of them right (Ferrari's rule is 7 of 10).
+
+    A run is one acquisition of a part: one image, or as many as the line's [parts] frames. DATA: folders in the MVTec
+    AD layout, good and known defective parts (the knapp test kit of a validation):
+
+    \b
+      DATA/<surface>/test/{good,<kind>}/<part>_<run>.png           the part is the name up to its last _ or -
+      DATA/<surface>/test/{good,<kind>}/<part>/*                   so many images in a row are a run, by name
+      DATA/<surface>/test/{good,<kind>}/<part>/<run>/*             each folder is a run
+      DATA/<surface>/ground_truth/<kind>/<stem>_mask.png           tells the good regions of a defective frame
+      DATA/split.csv                                               path,group,...: for --by group
+
+    A good part is right when at least k of its first n runs are OK, a defective one when as many are NotOK; k is more
+    than half of n. A part with fewer runs is named and does not count. An image is never played twice: the line is
+    deterministic, so it would only agree with itself. With one image a part, --runs 1 --needed 1 says what it can.
+
+    \b
+    table 1   each region's boxes (where the line has regions), boxes of one place, frames
+    table 2   each run: the worst of its frames
+    table 3   each part by the rule
+    accuracy      share that was right        good kept     share of good ones that got OK (the paper's TPR)
+    bad rejected  share of defective ones that got NotOK (TNR)
+    unsure        neither, which is wrong either way
+    mean ms       gate and judge; of a region, one box's share
+
+    The thresholds are the line's; set them on other parts than these. --at-least: both rates of table 3 have to reach
+    it and no part may be left out. Exit code 1 when they do not.
+    """
+    from rich.console import Console
+
+    from edge.config import read_line
+    from edge.offline.accept import accept as run_parts
+    from edge.offline.accept_report import acceptance_tables, remarks
+    from edge.offline.report import progress_bar
+
+    if not runs / 2 < needed <= runs:
+        raise click.UsageError(f"--needed {needed} of --runs {runs}: give more than half of the runs, and not more")
+    line = read_line(config)
+    with progress_bar() as progress:
+        report = run_parts(line, data, (runs, needed), by, at_least, progress, say_on_stderr)
+    if as_json:
+        click.echo(to_json(report))
+    else:
+        console = Console(highlight=False)
+        for table in acceptance_tables(report):
+            console.print(table)
+        for remark in remarks(report):
+            console.print(f"note: {remark}", markup=False)
+    if report.accepted is False:
+        raise SystemExit(1)
+
+
+@main.command()
+@LINE
+@click.argument("surface")
+@click.argument("images", nargs=-1, required=True, type=PATHS, metavar="IMAGE|DIR...")
+@click.option("--name", help="The bundle's name.  [default: nearest-SURFACE]")
+@click.option(
+    "--pass-good",
+    type=click.FloatRange(0, 1, min_open=True),
+    default=0.98,
+    show_default=True,
+    help="Share of good parts that the threshold lets pass; more for fewer false alarms, less for fewer escapes.",
+)
+@click.option("--gate/--no-gate", default=True, help="Teach the gate too, or leave it, where it knows the surface.")
+@click.option(
+    "--data", default="this plant's own", show_default=True, help="Where the images are from, for the manifest."
+)
+@click.option("--licence", default="this plant's own", show_default=True, help="Their licence, for the manifest.")
+@JSON
+def teach(
+    config: Path,
+    surface: str,
+    images: tuple[Path, ...],
+    name: str | None,
+    pass_good: float,
+    gate: bool,
+    data: str,
+    licence: str,
+    as_json: bool,
+) -> None:
+    """Teach the line a new surface from good images alone: a judge, and the surface's place in the gate.
+
+    IMAGE|DIR: a hundred pictures of good parts, ten at least, as the line's camera takes them. Nothing is trained:
+    what the gate's own network sees on them is remembered, and a place of a part that looks like none of it is a
+    defect. Takes a minute or two and no graphics card. Then restart the daemon; a surface taught again replaces what
+    was known of it.
+
+    Writes the bundle beside the gate, the gate anew, and [judges.SURFACE] into the line's TOML file.
+    """
+    from edge.config import read_line
+    from edge.offline.report import progress_bar
+    from edge.offline.teach import Lesson, teach_line
+    from edge.vision.files import find_images
+
+    lesson = Lesson(surface, name or f"nearest-{surface}", data, licence, f"edge teach {surface}", pass_good, gate)
+    with progress_bar() as progress:
+        taught = teach_line(read_line(config), lesson, find_images(images), progress)
+    if as_json:
+        click.echo(to_json(taught))
+        return
+    click.echo(f"{taught.bundle}: learnt from {taught.images} good images; score above {taught.threshold:.3g} is NotOK")
+    click.echo(f"the gate takes {taught.admitted:.1%} of them for {surface}")
+    if not taught.on_the_line:
+        click.echo(f"{config} has a judge for {surface} already; name {taught.bundle} there to use the new one")
+    click.echo(f"try it: edge inspect --config {config} --pictures looked-at PICTURE...")
 
 
 @main.command()

@@ -18,15 +18,63 @@ Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*\Z", ma
 Text = Annotated[str, msgspec.Meta(pattern=r"^[^\x00-\x1f]+\Z")]
 
 
+Start = Annotated[int, msgspec.Meta(ge=0)]
+Side = Annotated[int, msgspec.Meta(ge=1)]
+
+
+def _finite(threshold: float | None) -> None:
+    if threshold is not None and not math.isfinite(threshold):
+        raise ValueError(f"threshold = {threshold} would switch the judge off; give a finite number")
+
+
+class RegionConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A named region of a frame: boxes that are judged alike, one for each place of it (the five vials of a strip).
+
+    boxes: `[x, y, w, h]` in the frame's own pixels, as verdicts name places and image viewers show them; a frame that
+    does not hold them all is Undefined. threshold, bundle: the region's own, in place of the judge's.
+    """
+
+    boxes: Annotated[tuple[tuple[Start, Start, Side, Side], ...], msgspec.Meta(min_length=1, max_length=1024)]
+    threshold: float | None = None
+    bundle: Name | None = None
+
+    def __post_init__(self) -> None:
+        _finite(self.threshold)
+
+
 class JudgeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """bundle: its folder's name. threshold: the line's own score threshold instead of the manifest's."""
+    """bundle: its folder's name. threshold: the line's own score threshold instead of the manifest's.
+
+    regions: what the judge sees of the frame, by name; the whole frame where there are none. kinds: the bundle that
+    tells a rejected frame's kind of defect, taught on this very judge's maps.
+    """
 
     bundle: Name
     threshold: float | None = None
+    regions: dict[Name, RegionConfig] = {}
+    kinds: Name | None = None
 
     def __post_init__(self) -> None:
-        if self.threshold is not None and not math.isfinite(self.threshold):
-            raise ValueError(f"threshold = {self.threshold} would switch the judge off; give a finite number")
+        _finite(self.threshold)
+        if self.kinds and self.regions:
+            raise ValueError("kinds are told by the whole frame; leave out kinds, or regions")
+
+    @property
+    def bundles(self) -> tuple[str, ...]:
+        """The bundles that it runs."""
+        return tuple(region.bundle or self.bundle for region in self.regions.values()) or (self.bundle,)
+
+
+class PartsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A part made of several frames: those of the line, whatever the camera, that name the same part_id.
+
+    frames: how many. within_ms: from its first frame received to its last; what is missing then is missed. waiting: how
+    many parts may wait for frames at once; one more, and the oldest is answered as it is.
+    """
+
+    frames: Annotated[int, msgspec.Meta(ge=1, le=1024)]
+    within_ms: Annotated[float, msgspec.Meta(gt=0, le=86_400_000)]
+    waiting: Annotated[int, msgspec.Meta(ge=1, le=65536)] = 64
 
 
 class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -41,6 +89,7 @@ class LineConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
 
     gate: its bundle, or none for a line with a single judge. engine: `auto` takes the fastest graph by measurement.
     deadline_ms: for frames that bring none; 0 means no deadline. metrics_port: Prometheus on loopback; 0 means none.
+    parts: for a line whose parts are made of several frames; none where each frame is a part.
     """
 
     line: Name
@@ -54,6 +103,7 @@ class LineConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     deadline_ms: Annotated[float, msgspec.Meta(ge=0, le=86_400_000)] = 0.0
     metrics_port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 0
     judges: dict[Name, JudgeConfig]
+    parts: PartsConfig | None = None
     limits: Limits = Limits()
 
     def __post_init__(self) -> None:

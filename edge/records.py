@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Annotated, Literal
 
@@ -35,6 +35,14 @@ Reason = Literal[
     "engine_failed",  # an engine failed while running
     "late",  # the frame's deadline had passed before its verdict could leave
 ]
+PartReason = (
+    Reason
+    | Literal[
+        "incomplete",  # frames of it were missing when its time had passed
+        "no_part_id",  # a frame that names no part, on a line whose parts have several
+        "too_many_parts",  # more parts waited for frames than the line may keep
+    ]
+)
 
 
 class FrameHeader(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,35 +79,63 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """The gate's answer. distance: to the nearest known surface; it is seen up to that surface's threshold."""
+    """The gate's answer. distance: to the nearest known surface; it is seen up to that surface's threshold.
+
+    attributes: the frame's class embedding by name, 0 to 1. why: a sentence where it is not seen.
+    """
 
     surface: str
     distance: float
     threshold: float
+    attributes: dict[str, float] = field(default_factory=dict)
+    why: str = ""
 
     @property
     def seen(self) -> bool:
         return self.distance <= self.threshold
 
 
+Box = tuple[int, int, int, int]
+
+
 class Defect(msgspec.Struct, frozen=True):
-    """One place of a frame: bbox is `[x, y, w, h]` in its pixels, origin top left; area in its pixels too."""
+    """One place of a frame: bbox is `[x, y, w, h]` in its pixels, origin top left; area in its pixels too.
+
+    region: the line's name for the region that it was found in; None where the judge saw the whole frame. label_score:
+    how likely the label is, 0..1, where a second step told the kind of defect.
+    """
 
     label: str
     score: float
-    bbox: tuple[int, int, int, int]
+    bbox: Box
     area: float
+    region: str | None = None
+    label_score: float | None = None
+
+
+class RegionScore(msgspec.Struct, frozen=True):
+    """What one box of a region, `[x, y, w, h]` in the frame's pixels, was given; above the threshold it is rejected."""
+
+    score: float
+    threshold: float
+    box: Box
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """The judge's answer. score_map: `(h, w)` float32 over the whole frame, whatever its own resolution."""
+    """The judge's answer. score_map: `(h, w)` float32 over the whole frame, whatever its own resolution.
+
+    regions: where the line has any, a score for each of a region's boxes; score, threshold: then of the worst box.
+    stretched: a picture of a rejected frame shows the map from its least to its largest value (Ferrari's equation 11).
+    """
 
     score: float
     threshold: float
     defects: tuple[Defect, ...]
     score_map: NDArray[np.float32]
     map_threshold: float
+    regions: dict[str, tuple[RegionScore, ...]] = field(default_factory=dict)
+    stretched: bool = False
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
@@ -107,7 +143,9 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
 
     fail_safe: nothing was decided, the line has to treat the part as rejected. engine, device, precision: of the graph
     that decided (the judge's, the gate's where no judge ran); `graphs` names all that ran. times_ns: per stage; `run`
-    is what the engines alone took of gate and judge, `total` goes from frame received to verdict made.
+    is what the engines alone took of gate and judge, `total` goes from frame received to verdict made. regions: each
+    one's worst box; `score` and `thresholds` are those of the worst of all. attributes: what the gate reads off the
+    frame (its class embedding), 0 to 1 by name.
     """
 
     v: int = MESSAGE_VERSION
@@ -130,6 +168,8 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     unseen_score: float | None = None
     score: float | None = None
     thresholds: dict[str, float] = {}
+    attributes: dict[str, float] = {}
+    regions: dict[str, RegionScore] = {}
     defects: tuple[Defect, ...] = ()
     bundles: dict[str, str] = {}
     graphs: dict[str, str] = {}
@@ -142,3 +182,33 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     t_verdict_ns: int = 0
     times_ns: dict[str, int] = {}
     deadline_ns: int | None = None
+
+
+class PartVerdict(msgspec.Struct, frozen=True, kw_only=True):
+    """One map on the verdict socket, exactly one for every part of a line with [parts]: the worst of its frames.
+
+    seq: counts part verdicts alone. frames: the verdict_id of each frame that came, the first first; expected: how many
+    a part has. worst: the verdict_id of the frame that decided; reason, detail, score: its own, unless frames are
+    missing. span_ns: from its first frame received until now.
+    """
+
+    v: int = MESSAGE_VERSION
+    verdict_id: str
+    seq: int
+    session: str
+    line: str
+    part_id: str | None
+    evaluation: int
+    reason: PartReason
+    detail: str = ""
+    fail_safe: bool
+    simulated: bool = False
+    surface: str | None = None
+    frames: tuple[str, ...]
+    expected: int
+    worst: str | None = None
+    score: float | None = None
+    config_sha256: str = ""
+    version: str = ""
+    t_verdict_ns: int = 0
+    span_ns: int = 0

@@ -9,7 +9,7 @@ import numpy as np
 from rich.table import Table
 from rich.text import Text
 
-from edge.records import Evaluation, Verdict
+from edge.records import Evaluation, PartVerdict, Verdict
 
 STYLES = {
     Evaluation.OK: "green",
@@ -36,6 +36,19 @@ def verdict_row(verdict: Verdict, part: str | None = None, milliseconds: float |
     row = Text(f"{part or verdict.part_id or verdict.trigger_id or '-':<22.22} {verdict.surface or '-':<15} ")
     row.append(f"{NAMES[evaluation]:<13}", STYLES[evaluation])
     row.append(f" {score:>7} {len(verdict.defects):>7} {milliseconds:>7.1f}  {why}")
+    return row
+
+
+def part_row(verdict: PartVerdict) -> Text:
+    """One line below its frames': part, surface, evaluation, the worst frame's score, frames that came, milliseconds
+    since the first of them, reason."""
+    evaluation = Evaluation(verdict.evaluation)
+    score = "-" if verdict.score is None else f"{verdict.score:.3g}"
+    why = verdict.detail or ("" if verdict.reason == "ok" else verdict.reason.replace("_", " "))
+    came = f"{len(verdict.frames)}/{verdict.expected}"
+    row = Text(f"{'= ' + (verdict.part_id or '-'):<22.22} {verdict.surface or '-':<15} ", "bold")
+    row.append(f"{NAMES[evaluation]:<13}", STYLES[evaluation])
+    row.append(f" {score:>7} {came:>7} {verdict.span_ns / 1e6:>7.1f}  {why}")
     return row
 
 

@@ -98,7 +98,7 @@ def _read_golden(bundle: Bundle, graph: Graph) -> tuple[NDArray[np.uint8], list[
     names = ["frame", *(golden_key(graph, output) for output in bundle.manifest.outputs)]
     lacking = [name for name in names if name not in arrays]
     if lacking:
-        raise BundleError(f"{bundle.path / bundle.manifest.golden.file} lacks {', '.join(lacking)}; make it anew")
+        raise BundleError(f"{bundle.where(bundle.manifest.golden)} lacks {', '.join(lacking)}; make it anew")
     return arrays["frame"].astype(np.uint8), [arrays[name].astype(np.float32) for name in names[1:]]
 
 

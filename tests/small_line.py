@@ -86,6 +86,9 @@ def write_small_line(folder: Path) -> Path:
         whiteners=[one, one],
         thresholds=[0.1, 0.1],
         surfaces=["dark", "light"],
+        attributes=["bright", "striped"],
+        readout=[[1.0], [0.0]],
+        readout_offset=[0.0, 0.5],
     )
 
     def mean_grey() -> list[Any]:

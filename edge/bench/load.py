@@ -75,12 +75,19 @@ def bundle_cases(bundle: Bundle, wanted: Wanted, threads: int, device: Device, s
     return cases
 
 
+def _inspector(model: Model) -> Callable[[Frame], object]:
+    """Of kinds, which need a judge's map, the network alone."""
+    kind = model.manifest.kind
+    if kind == "kinds":
+        return model.look
+    return Gate(model).admit if kind == "gate" else JUDGES[kind](model).inspect
+
+
 def _open_case(bundle: Bundle, engine: Engine, graph: Graph, threads: int, device: Device, chosen: bool) -> Case:
     session = open_session(engine, bundle.read(graph), threads, device)
     check_golden(bundle, graph, session)
     model = Model(bundle, graph, session)
-    kind = bundle.manifest.kind
-    inspect: Callable[[Frame], object] = Gate(model).admit if kind == "gate" else JUDGES[kind](model).inspect
+    inspect = _inspector(model)
 
     def look(frame: Frame) -> Times:
         started = perf_counter_ns()
@@ -160,7 +167,7 @@ def golden_frame(bundle: Bundle) -> Frame:
 
 def line_frames(line: Line) -> list[Frame]:
     """The golden frames of a line's judges."""
-    return [golden_frame(bundle) for bundle in line_bundles(line).values() if bundle.manifest.kind != "gate"]
+    return [golden_frame(bundle) for bundle in line_bundles(line).values() if bundle.manifest.kind in JUDGES]
 
 
 def image_frames(folder: Path) -> list[Frame]:

@@ -98,10 +98,19 @@ def at_rate(hertz: float) -> Iterator[None]:
 
 
 def play(
-    camera: Camera, images: list[Path], hertz: float, encoding: Encoding, loop: bool, deadline_ms: float | None = None
+    camera: Camera,
+    images: list[Path],
+    hertz: float,
+    encoding: Encoding,
+    loop: bool,
+    deadline_ms: float | None = None,
+    part_frames: int = 1,
 ) -> Iterator[Path]:
-    """Send one image a tick, its file's stem as part id; yields each path once it is sent."""
+    """Send one image a tick; yields each path once it is sent. part_frames: so many in a row show one part, whose id is
+    the first one's stem."""
     source = itertools.cycle(images) if loop else iter(images)
-    for path, _ in zip(source, at_rate(hertz), strict=False):
-        camera.send(read_image(path), f"{camera.session}-{camera.sent}", path.stem, encoding, deadline_ms)
+    part_id = ""
+    for number, (path, _) in enumerate(zip(source, at_rate(hertz), strict=False)):
+        part_id = part_id if number % part_frames else path.stem
+        camera.send(read_image(path), f"{camera.session}-{camera.sent}", part_id, encoding, deadline_ms)
         yield path

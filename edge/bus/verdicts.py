@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import msgpack
 import msgspec
@@ -12,13 +13,19 @@ import zmq
 
 from edge.bus.sockets import open_socket
 from edge.errors import BusError
-from edge.records import MESSAGE_VERSION, Verdict
+from edge.records import MESSAGE_VERSION, PartVerdict, Verdict
+
+Kind = TypeVar("Kind", Verdict, PartVerdict)
 
 VERDICT_BYTES = 4 * 1024 * 1024
 
 
 def verdict_topic(verdict: Verdict) -> bytes:
     return f"verdict/{verdict.line}/{verdict.surface or '-'}/{verdict.evaluation}".encode()
+
+
+def part_topic(verdict: PartVerdict) -> bytes:
+    return f"part/{verdict.line}/{verdict.surface or '-'}/{verdict.evaluation}".encode()
 
 
 class VerdictOutlet:
@@ -31,15 +38,27 @@ class VerdictOutlet:
     def send(self, verdict: Verdict) -> None:
         self._socket.send_multipart([verdict_topic(verdict), msgspec.msgpack.encode(verdict)])
 
+    def send_part(self, verdict: PartVerdict) -> None:
+        self._socket.send_multipart([part_topic(verdict), msgspec.msgpack.encode(verdict)])
+
     def close(self) -> None:
         self._socket.close()
 
 
 def read_verdict(data: bytes) -> Verdict:
     """Raises BusError naming the field."""
+    return _read(data, Verdict)
+
+
+def read_part(data: bytes) -> PartVerdict:
+    """Raises BusError naming the field."""
+    return _read(data, PartVerdict)
+
+
+def _read(data: bytes, kind: type[Kind]) -> Kind:
     try:
         claims = msgpack.unpackb(data, max_str_len=4096, max_array_len=65536, max_map_len=256, max_ext_len=0)
-        verdict = msgspec.convert(claims, Verdict)
+        verdict = msgspec.convert(claims, kind)
     except (ValueError, msgpack.UnpackException, msgspec.ValidationError) as error:
         raise BusError(f"not a verdict of edge: {error or type(error).__name__}") from error
     if verdict.v != MESSAGE_VERSION:
@@ -56,7 +75,7 @@ class Continuity:
     restarts: int = 0
     _next: dict[str, int] = field(default_factory=dict)
 
-    def check(self, verdict: Verdict) -> int:
+    def check(self, verdict: Verdict | PartVerdict) -> int:
         """How many verdicts are missing just before this one; the first of a session is a start, not a gap."""
         expected = self._next.get(verdict.session)
         self._next[verdict.session] = max(verdict.seq + 1, expected or 0)
@@ -71,23 +90,41 @@ class Continuity:
         return missing
 
 
-def age_ms(verdict: Verdict) -> float:
+def age_ms(verdict: Verdict | PartVerdict) -> float:
     """Milliseconds since the verdict was made, by this box's clock."""
     return (time.time_ns() - verdict.t_verdict_ns) / 1e6
 
 
 def subscribe(address: str, line: str = "", timeout_s: float | None = None) -> Iterator[Verdict | None]:
     """Verdicts as they come; None once a second while none does, and the end after `timeout_s` of silence."""
+    for message in _messages(address, ("verdict",), line, timeout_s):
+        yield read_verdict(message[-1]) if message else None
+
+
+def subscribe_all(
+    address: str, line: str = "", timeout_s: float | None = None
+) -> Iterator[Verdict | PartVerdict | None]:
+    """As `subscribe`, the part verdicts too, in the order of the daemon."""
+    for message in _messages(address, ("verdict", "part"), line, timeout_s):
+        if not message:
+            yield None
+        else:
+            yield read_part(message[-1]) if message[0].startswith(b"part/") else read_verdict(message[-1])
+
+
+def _messages(address: str, kinds: tuple[str, ...], line: str, timeout_s: float | None) -> Iterator[list[bytes]]:
+    """Topic and body; an empty list once a second while none comes."""
     socket = open_socket(zmq.SUB, address, bind=False, largest_part=VERDICT_BYTES, high_water=100_000)
-    socket.subscribe(f"verdict/{line}/" if line else "verdict/")
+    for kind in kinds:
+        socket.subscribe(f"{kind}/{line}/" if line else f"{kind}/")
     last = time.monotonic()
     try:
         while timeout_s is None or time.monotonic() - last < timeout_s:
             if socket.poll(int(1000 * min(1.0, timeout_s or 1.0))):
-                parts = socket.recv_multipart()
+                message = socket.recv_multipart()
                 last = time.monotonic()
-                yield read_verdict(parts[-1])
+                yield message
             else:
-                yield None
+                yield []
     finally:
         socket.close(0)

@@ -7,7 +7,7 @@ import errno
 from prometheus_client import CollectorRegistry, Counter, Histogram, start_http_server
 
 from edge.errors import BusError
-from edge.records import Evaluation, Verdict
+from edge.records import Evaluation, PartVerdict, Verdict
 
 BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 
@@ -17,6 +17,9 @@ class Metrics:
         self.registry = CollectorRegistry()
         self._verdicts = Counter(
             "edge_verdicts", "Verdicts published.", ["evaluation", "reason", "surface"], registry=self.registry
+        )
+        self._parts = Counter(
+            "edge_parts", "Part verdicts published.", ["evaluation", "reason"], registry=self.registry
         )
         self._gaps = Counter("edge_frames_missing", "Gaps in the cameras' sequences.", registry=self.registry)
         self._seconds = Histogram(
@@ -28,6 +31,9 @@ class Metrics:
         self._verdicts.labels(name, verdict.reason, verdict.surface or "-").inc()
         for stage, spent in verdict.times_ns.items():
             self._seconds.labels(stage).observe(spent / 1e9)
+
+    def count_part(self, verdict: PartVerdict) -> None:
+        self._parts.labels(Evaluation(verdict.evaluation).name.lower(), verdict.reason).inc()
 
     def missing(self, frames: int) -> None:
         self._gaps.inc(frames)

@@ -15,7 +15,9 @@ from edge.config import Line
 from edge.daemon import notify
 from edge.daemon.answer import Answerer
 from edge.daemon.metrics import Metrics
+from edge.daemon.parts import PartDesk
 from edge.inspection.assemble import open_pipeline
+from edge.records import Evaluation, PartVerdict
 
 log = logging.getLogger("edge")
 IDLE_MS = 200
@@ -35,8 +37,9 @@ def run(line: Line) -> None:
     log.info("line %s: frames at %s, verdicts at %s", config.line, config.frames, config.verdicts)
     notify.ready(f"inspecting line {config.line}")
     answerer = Answerer(line, pipeline)
+    parts = PartDesk(line, config.parts, answerer.session) if config.parts else None
     try:
-        serve(frames, verdicts, answerer, metrics, stopping)
+        serve(frames, verdicts, answerer, parts, metrics, stopping)
     finally:
         notify.stopping()
         frames.close()
@@ -49,6 +52,7 @@ def serve(
     frames: FrameInlet,
     verdicts: VerdictOutlet,
     answerer: Answerer,
+    parts: PartDesk | None,
     metrics: Metrics,
     stopping: Callable[[], bool],
 ) -> None:
@@ -56,19 +60,34 @@ def serve(
     interval = notify.watchdog_interval()
     fed = 0.0
     while not stopping():
-        if frames.poll(IDLE_MS):
-            parts = frames.receive()
+        ended: list[PartVerdict] = []
+        if frames.poll(parts.wait_ms(IDLE_MS) if parts else IDLE_MS):
+            message = frames.receive()
             received_ns = perf_counter_ns()
             missing = answerer.frames_missing
-            verdict = answerer.answer(parts, received_ns)
+            verdict = answerer.answer(message, received_ns)
             verdicts.send(verdict)
             metrics.count(verdict)
             metrics.missing(answerer.frames_missing - missing)
-            if verdict.detail:
+            if verdict.detail and verdict.evaluation == Evaluation.UNDEFINED:
                 log.warning("%s %s: %s", verdict.camera, verdict.trigger_id or "-", verdict.detail)
+            ended = parts.add(verdict, received_ns) if parts else ended
+        elif parts:
+            ended = parts.expire()
+        publish(ended, verdicts, metrics)
         if interval is not None and time.monotonic() - fed >= interval:
             notify.watchdog()
             fed = time.monotonic()
+    if parts:
+        publish(parts.close(), verdicts, metrics)
+
+
+def publish(ended: list[PartVerdict], verdicts: VerdictOutlet, metrics: Metrics) -> None:
+    for verdict in ended:
+        verdicts.send_part(verdict)
+        metrics.count_part(verdict)
+        if len(verdict.frames) < verdict.expected:
+            log.warning("part %s: %s", verdict.part_id or "-", verdict.detail)
 
 
 def _give_memory_back() -> None:

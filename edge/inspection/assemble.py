@@ -4,42 +4,61 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from edge.bundle import Bundle, Graph, open_bundle
-from edge.config import Line
+from edge.bundle import Bundle, Graph, Manifest, open_bundle
+from edge.config import JudgeConfig, Line
 from edge.engines.choose import check_installed, choose, measure_all
 from edge.engines.measure import example_batch
-from edge.engines.session import Engine, open_session
+from edge.engines.session import Engine, Session, open_session
 from edge.errors import ConfigError
 from edge.inspection.gate import Gate
 from edge.inspection.judge import Judge
-from edge.inspection.model import Model
+from edge.inspection.kinds import Kinds
+from edge.inspection.model import Kept, Model
+from edge.inspection.nearest import NearestJudge
 from edge.inspection.pipeline import Pipeline
 from edge.inspection.reconstruction import ReconstructionJudge
+from edge.inspection.regions import Region, RegionJudge
+from edge.inspection.score_map import ScoreMapJudge
 from edge.inspection.segdec import SegDecJudge
 from edge.verify import check_golden
 
-JUDGES: dict[str, type[SegDecJudge] | type[ReconstructionJudge]] = {
+JUDGES: dict[str, type[SegDecJudge] | type[ReconstructionJudge] | type[NearestJudge] | type[ScoreMapJudge]] = {
     "segdec": SegDecJudge,
     "reconstruction": ReconstructionJudge,
+    "nearest": NearestJudge,
+    "map": ScoreMapJudge,
 }
 
 
 def line_bundles(line: Line) -> dict[str, Bundle]:
     """The bundles that a line names, by name, the gate first. Raises BundleError, ConfigError naming file and field."""
     config = line.config
-    names = ([config.gate] if config.gate else []) + [judge.bundle for judge in config.judges.values()]
+    names = ([config.gate] if config.gate else []) + [
+        name for judge in config.judges.values() for name in (*judge.bundles, judge.kinds) if name
+    ]
     bundles = {name: open_bundle(line.bundles / name) for name in dict.fromkeys(names)}
     if config.gate and bundles[config.gate].manifest.kind != "gate":
         raise ConfigError(f'{line.path}: gate = "{config.gate}": that bundle is a {bundles[config.gate].manifest.kind}')
     for surface, judge in config.judges.items():
-        manifest, where = bundles[judge.bundle].manifest, f"{line.path}: judges.{surface}: "
-        if manifest.kind not in JUDGES:
-            raise ConfigError(f"{where}the bundle {judge.bundle} is a {manifest.kind}, not a judge")
-        if surface not in manifest.surfaces:
-            raise ConfigError(f"{where}the bundle {judge.bundle} knows {', '.join(manifest.surfaces)} only")
+        where = f"{line.path}: judges.{surface}: "
+        for name in judge.bundles:
+            manifest = bundles[name].manifest
+            if manifest.kind not in JUDGES:
+                raise ConfigError(f"{where}the bundle {name} is a {manifest.kind}, not a judge")
+            if surface not in manifest.surfaces:
+                raise ConfigError(f"{where}the bundle {name} knows {', '.join(manifest.surfaces)} only")
+        if judge.kinds:
+            _check_kinds(bundles[judge.kinds].manifest, surface, where)
         if config.gate and surface not in bundles[config.gate].manifest.surfaces:
             raise ConfigError(f"{where}the gate {config.gate} was never taught that surface; no frame would reach it")
     return bundles
+
+
+def _check_kinds(manifest: Manifest, surface: str, where: str) -> None:
+    if manifest.kind != "kinds":
+        raise ConfigError(f"{where}kinds: the bundle {manifest.name} is a {manifest.kind}, it tells no kinds of defect")
+    if surface not in manifest.surfaces:
+        raise ConfigError(f"{where}kinds: the bundle {manifest.name} knows {', '.join(manifest.surfaces)} only")
 
 
 def _nothing(_: str) -> None:
@@ -56,21 +75,49 @@ def open_pipeline(line: Line, say: Callable[[str], None] = _nothing) -> Pipeline
     bundles = line_bundles(line)
     chosen = choose_graphs(line, list(bundles.values()), say)
     models: dict[str, Model] = {}
+    opened: dict[tuple[Engine, str], tuple[Session, Kept]] = {}
     for name, bundle in bundles.items():
         engine, graph = chosen[name]
-        session = open_session(engine, bundle.read(graph), config.threads, config.device)
+        data = bundle.read(graph)
+        if (engine, graph.sha256) not in opened:  # bundles that name one file share its session
+            opened[engine, graph.sha256] = open_session(engine, data, config.threads, config.device), Kept()
+        session, kept = opened[engine, graph.sha256]
         check_golden(bundle, graph, session)
         session.run(example_batch(bundle))  # at the size of a real frame, so that the first part does not pay for it
-        models[name] = Model(bundle, graph, session)
+        models[name] = Model(bundle, graph, session, kept=kept)
         say(f"{name}: {models[name].runs_on}")
     gate = Gate(models[config.gate]) if config.gate else None
-    judges: dict[str, Judge] = {}
-    for surface, judge in config.judges.items():
-        make = JUDGES[bundles[judge.bundle].manifest.kind]
-        judges[surface] = make(models[judge.bundle], judge.threshold)
-    return Pipeline(gate, judges)
+    judges = {surface: open_judge(judge, models) for surface, judge in config.judges.items()}
+    kinds = {s: Kinds(models[j.kinds], bundles[j.bundle]) for s, j in config.judges.items() if j.kinds}
+    return Pipeline(gate, judges, kinds)
+
+
+def open_judge(judge: JudgeConfig, models: dict[str, Model]) -> Judge:
+    """Over the whole frame, or over its regions. A threshold of the judge's is meant for the judge's own bundle."""
+
+    def opened(bundle: str, threshold: float | None) -> Judge:
+        return JUDGES[models[bundle].manifest.kind](models[bundle], threshold)
+
+    if not judge.regions:
+        return opened(judge.bundle, judge.threshold)
+    regions = []
+    for name, region in judge.regions.items():
+        inherited = judge.threshold if region.bundle in (None, judge.bundle) else None
+        threshold = inherited if region.threshold is None else region.threshold
+        regions.append(Region(name, region.boxes, opened(region.bundle or judge.bundle, threshold)))
+    return RegionJudge(regions)
 
 
 def choose_graphs(line: Line, bundles: list[Bundle], say: Callable[[str], None]) -> dict[str, tuple[Engine, Graph]]:
-    rows = measure_all(bundles, line.config.threads, line.config.device, say)
-    return {bundle.path.name: choose(bundle, line.config.engine, rows[bundle.sha256]) for bundle in bundles}
+    """The graph of each bundle, by its folder's name; one that borrows another's network runs it as that one does."""
+    measured = {bundle.path.name: _lender(bundle, bundles) for bundle in bundles}
+    apart = list({bundle.sha256: bundle for bundle in measured.values()}.values())
+    rows = measure_all(apart, line.config.threads, line.config.device, say)
+    return {b.path.name: choose(b, line.config.engine, rows[measured[b.path.name].sha256]) for b in bundles}
+
+
+def _lender(bundle: Bundle, bundles: list[Bundle]) -> Bundle:
+    """The bundle of the line that all its graphs belong to; itself where there is none."""
+    names = {graph.bundle for graph in bundle.manifest.graph}
+    same = [b for b in bundles if names == {b.path.name} and b.manifest.input == bundle.manifest.input]
+    return same[0] if same else bundle

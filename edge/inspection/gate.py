@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from edge.engines.session import Floats
 from edge.errors import BundleError, ScoreError
+from edge.inspection.attributes import open_read_out
 from edge.inspection.model import Model
 from edge.records import Admission, Frame
-from edge.vision.image import prepare
 
 
 class Gate:
     """Texture statistics, projected; the distance to each taught surface against that surface's threshold.
 
-    Not yet the paper's encoder: its class embedding is here the surface's mean in the projected statistics, its
-    dissimilarity the Mahalanobis distance to it.
+    Cheng's dissimilarity is between the class embedding that encoder 2 reads off a frame and the surface's own; it
+    tells unseen surfaces worse than this Mahalanobis distance does (tools/train/gate_tables.py). The class embedding
+    is read off all the same, linearly: for the person who wants to know why.
     """
 
     def __init__(self, model: Model) -> None:
@@ -34,11 +36,12 @@ class Gate:
             self._whiteners = arrays["whiteners"].astype(np.float32)
             self._thresholds = arrays["thresholds"].astype(np.float32)
             self.surfaces = tuple(str(name) for name in arrays["surfaces"])
+            self._check(where)
+            self._read_out = open_read_out(arrays, self._centres, self.surfaces)
         except KeyError as error:
             raise BundleError(f"{where} lacks the array {error}") from error
-        except ValueError as error:
+        except (TypeError, ValueError) as error:
             raise BundleError(f"{where}: {error}") from error
-        self._check(where)
 
     def _check(self, where: Path) -> None:
         if self.surfaces != self.model.manifest.surfaces:
@@ -54,19 +57,32 @@ class Gate:
         if not ((self._thresholds > 0) & np.isfinite(self._thresholds)).all():
             raise BundleError(f"{where}: a threshold is not positive and finite")
 
-    def distances(self, features: Floats) -> Floats:
-        """Distance of one frame's `(views, d)` features to every surface, `(s,)`."""
-        code = self._projection @ (features.reshape(-1) - self._mean)
+    def project(self, features: Floats) -> Floats:
+        """One frame's `(views, d)` features -> its code, `(k,)`."""
+        return self._projection @ (features.reshape(-1) - self._mean)
+
+    def distances(self, code: Floats) -> Floats:
+        """Distance of a code `(k,)` to every surface, `(s,)`."""
         whitened = np.einsum("sij,sj->si", self._whiteners, code - self._centres)
         return np.sqrt((whitened * whitened).sum(axis=1))  # type: ignore[no-any-return]  # numpy loses the dtype
 
     def admit(self, frame: Frame) -> Admission:
         """Raises ScoreError where the backbone's answer is not finite or of another size, EngineError, FrameError."""
-        (features,) = self.model.run(prepare(frame.pixels, self.model.manifest.input, frame.full_scale))
+        return self.admission(self.model.look(frame)[0])
+
+    def admission(self, features: Floats) -> Admission:
+        """What one frame's `(views, d)` features come to. Raises ScoreError."""
         if features.size != self._mean.size:
             raise ScoreError(f"the gate {self.model.manifest.name} answered with {features.size} numbers")
-        distances = self.distances(features)
+        code = self.project(features)
+        distances = self.distances(code)
         if not np.isfinite(distances).all():
             raise ScoreError(f"the gate {self.model.manifest.name} answered with a distance that is not finite")
         nearest = int((distances / self._thresholds).argmin())
-        return Admission(self.surfaces[nearest], float(distances[nearest]), float(self._thresholds[nearest]))
+        surface, distance = self.surfaces[nearest], float(distances[nearest])
+        admission = Admission(surface, distance, float(self._thresholds[nearest]))
+        if self._read_out is None:
+            return admission
+        values = self._read_out.read(code)
+        why = "" if admission.seen else self._read_out.why(values, surface)
+        return replace(admission, attributes=self._read_out.named(values), why=why)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -23,6 +24,21 @@ class Judge(Protocol):
     def inspect(self, frame: Frame) -> Finding:
         """Raises ScoreError where the answer is not finite, EngineError, FrameError."""
         ...
+
+
+@runtime_checkable
+class Scorer(Protocol):
+    """A judge whose frames can be run as one batch, and whose finding is their score and map against its thresholds
+    (`finding` below) and nothing else."""
+
+    def score_all(self, frames: Sequence[Frame]) -> list[tuple[float, Floats]]:
+        """Each frame's score and `(h, w)` map, not yet looked at. Raises EngineError, FrameError."""
+        ...
+
+
+def one_batch(batches: Sequence[Floats]) -> Floats:
+    """Several `(n, c, h, w)` as one; no copy of a single one."""
+    return batches[0] if len(batches) == 1 else np.concatenate(batches)
 
 
 def score_threshold(bundle: Bundle, line_threshold: float | None) -> float:
@@ -51,4 +67,5 @@ def finding(bundle: Bundle, score: float, threshold: float, scores: Floats, fram
         size = frame.pixels.shape[:2]
         defects = find_defects(scores, limit, size, bundle.manifest.label, bundle.manifest.scoring.least_area)
         defects = defects or (worst_place(scores, size, bundle.manifest.label),)
-    return Finding(score, threshold, defects, scores, limit)
+    stretched = bundle.manifest.scoring.heat == "difference"
+    return Finding(score, threshold, defects, scores, limit, stretched=stretched)

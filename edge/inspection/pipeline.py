@@ -9,7 +9,9 @@ from edge.errors import EdgeError, EngineError, FrameError, ScoreError
 from edge.inspection.decide import decide, reason_of
 from edge.inspection.gate import Gate
 from edge.inspection.judge import Judge
+from edge.inspection.kinds import Kinds
 from edge.inspection.model import Model
+from edge.inspection.regions import RegionJudge
 from edge.records import Admission, Evaluation, Finding, Frame, Reason
 
 
@@ -42,6 +44,7 @@ class Pipeline:
 
     gate: Gate | None
     judges: dict[str, Judge]
+    kinds: dict[str, Kinds] = field(default_factory=dict)
 
     def inspect(self, frame: Frame) -> Inspection:
         """Never raises for a bad frame, score or engine: those are answers too (Undefined, with the reason)."""
@@ -54,19 +57,21 @@ class Pipeline:
 
     def _inspect(self, frame: Frame, inspection: Inspection) -> None:
         if self.gate is not None:
-            started = perf_counter_ns()
-            inspection.models.append(self.gate.model)
+            started, spent = _begin([self.gate.model], inspection)
             inspection.admission = self.gate.admit(frame)
-            _note("gate", self.gate.model, started, inspection)
+            _note("gate", [self.gate.model], started, spent, inspection)
         else:
             inspection.only = next(iter(self.judges))
         judge = self._judge_for(inspection.admission)
         if judge is not None:
-            started = perf_counter_ns()
-            inspection.models.append(judge.model)
+            models = models_of(judge)
+            started, spent = _begin(models, inspection)
             inspection.finding = judge.inspect(frame)
-            _note("judge", judge.model, started, inspection)
+            _note("judge", models, started, spent, inspection)
         inspection.evaluation, inspection.reason = decide(inspection.admission, inspection.finding)
+        kinds = self.kinds.get(inspection.surface or "")
+        if kinds is not None and inspection.evaluation is Evaluation.NOT_OK:
+            name_kind(kinds, frame, inspection)
 
     def _judge_for(self, admission: Admission | None) -> Judge | None:
         if admission is None:
@@ -75,16 +80,41 @@ class Pipeline:
 
     def close(self) -> None:
         """Two surfaces may share a bundle, and so its session."""
-        models = [judge.model for judge in self.judges.values()] + ([self.gate.model] if self.gate else [])
+        models = [model for judge in self.judges.values() for model in models_of(judge)]
+        models += [self.gate.model] if self.gate else []
+        models += [kinds.model for kinds in self.kinds.values()]
         for session in {id(model.session): model.session for model in models}.values():
             session.close()
 
 
-def _note(stage: str, model: Model, started: int, inspection: Inspection) -> None:
+def name_kind(kinds: Kinds, frame: Frame, inspection: Inspection) -> None:
+    """The second step for a rejected frame. Where it fails the rejection stands, with the reason as its detail."""
+    assert inspection.finding is not None
+    inspection.models.insert(-1, kinds.model)  # the last of them is the one that decided
+    started, spent = perf_counter_ns(), kinds.model.spent_ns
+    try:
+        inspection.finding = kinds.name(frame, inspection.finding)
+    except (ScoreError, EngineError) as error:
+        inspection.detail = f"the kind of defect is not known: {error}"
+    _note("kinds", [kinds.model], started, spent, inspection)
+
+
+def models_of(judge: Judge) -> list[Model]:
+    """Those that it runs: one, or those of its regions."""
+    return judge.models if isinstance(judge, RegionJudge) else [judge.model]
+
+
+def _begin(models: list[Model], inspection: Inspection) -> tuple[int, int]:
+    """The time, and what the engines have taken so far."""
+    inspection.models += models
+    return perf_counter_ns(), sum(model.spent_ns for model in models)
+
+
+def _note(stage: str, models: list[Model], started: int, spent: int, inspection: Inspection) -> None:
     """A stage's time, and under `run` what the engines alone took of it."""
     times = inspection.times_ns
     times[stage] = perf_counter_ns() - started
-    times["run"] = times.get("run", 0) + model.ended - model.began
+    times["run"] = times.get("run", 0) + sum(model.spent_ns for model in models) - spent
 
 
 def fail(inspection: Inspection, error: EdgeError) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from edge.engines.session import Floats
 from edge.errors import BundleError
-from edge.inspection.judge import finding, map_threshold, score_threshold
+from edge.inspection.judge import finding, map_threshold, one_batch, score_threshold
 from edge.inspection.model import Model
 from edge.records import Finding, Frame
 from edge.vision.image import prepare
@@ -26,6 +28,15 @@ class SegDecJudge:
         map_threshold(model.bundle)  # refused now rather than at the first defect
 
     def inspect(self, frame: Frame) -> Finding:
-        """The graph answers with logits: score `(1, 1)` and map `(1, 1, h/8, w/8)`."""
-        score, defects = self.model.run(prepare(frame.pixels, self.model.manifest.input, frame.full_scale))
-        return finding(self.model.bundle, float(sigmoid(score)[0, 0]), self.threshold, sigmoid(defects)[0, 0], frame)
+        """See Judge.inspect."""
+        ((score, defects),) = self.score_all([frame])
+        return finding(self.model.bundle, score, self.threshold, defects, frame)
+
+    def score_all(self, frames: Sequence[Frame]) -> list[tuple[float, Floats]]:
+        """The graph answers with logits: scores `(n, 1)` and maps `(n, 1, h/8, w/8)`."""
+        rule = self.model.manifest.input
+        batch = one_batch([prepare(frame.pixels, rule, frame.full_scale) for frame in frames])
+        scores, defects = self.model.run(batch)
+        return [
+            (float(score), found) for score, found in zip(sigmoid(scores)[:, 0], sigmoid(defects)[:, 0], strict=True)
+        ]

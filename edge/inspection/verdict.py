@@ -7,6 +7,7 @@ import time
 from edge import __version__
 from edge.config import Line
 from edge.inspection.pipeline import Inspection
+from edge.inspection.regions import worst
 from edge.records import Evaluation, FrameHeader, Verdict
 
 
@@ -39,13 +40,15 @@ def make_verdict(
         t_capture_ns=header.t_capture_ns if header else None,
         evaluation=int(inspection.evaluation),
         reason=inspection.reason,
-        detail=inspection.detail,
+        detail=inspection.detail or (admission.why if admission else ""),
         fail_safe=inspection.evaluation in (Evaluation.UNDEFINED, Evaluation.NOT_DECIDABLE),
         surface=inspection.surface,
         surface_score=admission.distance / admission.threshold if admission else None,
         unseen_score=admission.distance if admission else None,
         score=finding.score if finding else None,
         thresholds=thresholds,
+        attributes=admission.attributes if admission else {},
+        regions={name: worst(boxes) for name, boxes in finding.regions.items()} if finding else {},
         defects=finding.defects if finding else (),
         bundles={model.manifest.name: model.bundle.sha256 for model in inspection.models},
         graphs={model.manifest.name: model.runs_on for model in inspection.models},

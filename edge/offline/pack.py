@@ -14,7 +14,7 @@ import numpy as np
 import tomli_w
 from numpy.typing import NDArray
 
-from edge.bundle import FORMAT_VERSION, MANIFEST, Bundle, Format, Manifest, open_bundle
+from edge.bundle import FORMAT_VERSION, MANIFEST, Bundle, File, Format, Manifest, open_bundle
 from edge.engines.session import Engine, Floats, open_session
 from edge.errors import BundleError
 from edge.verify import golden_batch, golden_key
@@ -53,6 +53,40 @@ def write_bundle(path: Path, fields: dict[str, object], files: dict[str, bytes],
     return open_bundle(path)
 
 
+def write_borrowing(path: Path, fields: dict[str, object], lender: Bundle, arrays: bytes) -> Bundle:
+    """Write a bundle of arrays around another one's network, and open it.
+
+    fields: as for write_bundle, less `input` and `outputs`, which are the lender's, as its golden frame is. lender: a
+    bundle in the same folder. Raises BundleError where the manifest would not be valid, or the lender was altered.
+    """
+    if lender.path.resolve().parent != path.resolve().parent:
+        raise BundleError(f"{path} would name files of {lender.path}, which has to lie beside it")
+    lent = lender.path.name
+    draft = {
+        **fields,
+        "format": FORMAT_VERSION,
+        "input": lender.manifest.input,
+        "outputs": lender.manifest.outputs,
+        "graph": [msgspec.structs.replace(graph, bundle=lent) for graph in lender.manifest.graph],
+        "arrays": _entry(ARRAYS, arrays),
+        "golden": msgspec.structs.replace(lender.manifest.golden, bundle=lent),
+    }
+    manifest = tomli_w.dumps(_plain(_checked(path, draft))).encode()
+    _replace_folder(path, {ARRAYS: arrays, MANIFEST: manifest})
+    return open_bundle(path)
+
+
+def with_arrays(bundle: Bundle, arrays: bytes, surfaces: tuple[str, ...]) -> Bundle:
+    """Give a bundle other arrays and surfaces, whole or not at all, and open it. Raises BundleError."""
+    manifest = msgspec.structs.replace(
+        bundle.manifest, surfaces=surfaces, arrays=File(**_entry(ARRAYS, arrays)), measured={}
+    )
+    entries: list[File] = [*(g for g in manifest.graph if g.bundle is None), manifest.golden]
+    files = {entry.file: bundle.read(entry) for entry in entries}
+    _replace_folder(bundle.path, {**files, ARRAYS: arrays, MANIFEST: tomli_w.dumps(_plain(manifest)).encode()})
+    return open_bundle(bundle.path)
+
+
 def set_measured(path: Path, measured: dict[str, float | int | str]) -> Bundle:
     """Put figures into the manifest's `measured` table, beside those that are there. Raises BundleError."""
     bundle = open_bundle(path)
@@ -83,7 +117,9 @@ def _plain(manifest: Manifest) -> dict[str, object]:
     """As TOML has it: no null, and what was left out stays out."""
 
     def without_none(value: object) -> object:
-        return {k: without_none(v) for k, v in value.items() if v is not None} if isinstance(value, dict) else value
+        if isinstance(value, dict):
+            return {key: without_none(inner) for key, inner in value.items() if inner is not None}
+        return [without_none(inner) for inner in value] if isinstance(value, list | tuple) else value
 
     plain: dict[str, object] = msgspec.to_builtins(manifest)
     return {key: without_none(value) for key, value in plain.items() if value is not None}

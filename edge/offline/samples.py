@@ -73,8 +73,9 @@ def _surface_folders(root: Path) -> list[Path]:
 def _test_samples(folder: Path) -> list[Sample]:
     samples = []
     for path in images_in(folder / "test"):
-        kind = path.relative_to(folder / "test").parts[0]
-        mask = folder / "ground_truth" / kind / f"{path.stem}_mask.png"
+        below = path.relative_to(folder / "test")
+        kind = below.parts[0]
+        mask = folder / "ground_truth" / below.with_name(f"{path.stem}_mask.png")
         samples.append(Sample(path, folder.name, kind, mask if kind != GOOD and mask.is_file() else None))
     return samples
 

@@ -18,6 +18,7 @@ COLOURS = {
     Evaluation.NOT_DECIDABLE: (40, 160, 230),
     Evaluation.UNDEFINED: (130, 130, 130),
 }
+REGION = (200, 160, 90)
 LONG_SIDE = 512
 BAR = 34
 
@@ -31,14 +32,18 @@ def to_8_bit(pixels: Pixels, full_scale: int) -> Picture:
 
 
 def heat(finding: Finding, size: tuple[int, int]) -> Picture:
-    """The score map as colours over `(height, width)`: its threshold lies in the middle of the scale."""
-    scaled = np.clip(finding.score_map / (2 * max(finding.map_threshold, 1e-9)), 0, 1)
+    """The score map as colours over `(height, width)`: its threshold lies in the middle of the scale, or the scale is
+    the map's own range (of a rejected frame; a good one's would only show its noise)."""
+    least, most = 0.0, 2 * finding.map_threshold
+    if finding.stretched and finding.score > finding.threshold:
+        least, most = float(finding.score_map.min()), float(finding.score_map.max())
+    scaled = np.clip((finding.score_map - least) / max(most - least, 1e-9), 0, 1)
     coloured = cv2.applyColorMap((scaled * 255).astype(np.uint8), cv2.COLORMAP_TURBO)
     return np.asarray(cv2.resize(coloured, size[::-1], interpolation=cv2.INTER_LINEAR), np.uint8)
 
 
 def annotate(pixels: Pixels, full_scale: int, evaluation: Evaluation, finding: Finding | None, caption: str) -> Picture:
-    """A bar with the caption, then frame with boxes, then score map (left out where no judge ran)."""
+    """A bar with the caption, then frame with boxes (thin: regions), then score map (left out where no judge ran)."""
     frame = to_8_bit(pixels, full_scale)
     colour = COLOURS[evaluation]
     scale = LONG_SIDE / max(frame.shape[:2])
@@ -46,6 +51,9 @@ def annotate(pixels: Pixels, full_scale: int, evaluation: Evaluation, finding: F
     shown = cv2.resize(frame, size[::-1], interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
     panes = [shown]
     if finding is not None:
+        for box in (scored.box for scores in finding.regions.values() for scored in scores):
+            x, y, w, h = (round(v * scale) for v in box)
+            cv2.rectangle(shown, (x, y), (x + w - 1, y + h - 1), REGION, 1)
         for defect in finding.defects:
             x, y, w, h = (round(v * scale) for v in defect.bbox)
             cv2.rectangle(shown, (x - 2, y - 2), (x + w + 1, y + h + 1), colour, 2, cv2.LINE_AA)

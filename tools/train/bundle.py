@@ -22,13 +22,14 @@ from edge.inspection.assemble import JUDGES
 from edge.inspection.judge import Judge
 from edge.inspection.model import Model
 from edge.offline.export import to_onnx, to_tflite
-from edge.offline.pack import write_bundle
+from edge.offline.pack import ARRAYS, write_bundle
 from edge.offline.quantize import quantize_onnx, quantize_tflite
 from edge.records import Frame
 from edge.vision.image import prepare
 from edge.vision.patches import cut
 from tools.train.data import Sample, read_grey, read_samples, split
-from tools.train.recipe import Recipe, read_recipe
+from tools.train.density_fit import fit_density
+from tools.train.recipe import EACH, Recipe, read_recipe, read_recipes
 from tools.train.tasks import TASKS
 from tools.train.trainer import build
 
@@ -77,12 +78,12 @@ def calibration_inputs(recipe: Recipe, chosen: list[Sample]) -> Floats:
         return np.concatenate(inputs)
     rng = np.random.default_rng(recipe.seed)
     cuts = [cut(image[0, 0], rule.patch, rule.stride) for image in inputs]
-    return np.concatenate([rng.choice(patches, PATCHES_AN_IMAGE, replace=False) for patches in cuts])
+    return np.concatenate([rng.choice(patches, min(len(patches), PATCHES_AN_IMAGE), replace=False) for patches in cuts])
 
 
 def how_drawn(recipe: Recipe) -> str:
     drawn = "half defective, half good" if recipe.network == "segdec" else "good images of the train split"
-    return f"{drawn}; {PATCHES_AN_IMAGE} random patches of each" if recipe.input.patch else drawn
+    return f"{drawn}; up to {PATCHES_AN_IMAGE} random patches of each" if recipe.input.patch else drawn
 
 
 def write_calibration(path: Path, recipe: Recipe, roots: list[Path], chosen: list[Sample], drawn: str) -> None:
@@ -111,9 +112,9 @@ def make_graphs(recipe: Recipe, network: torch.nn.Module, calibration: Floats) -
     onnx, tflite = to_onnx(network, example, TASKS[recipe.network].outputs), to_tflite(network, example)
     files = {"model.onnx": onnx, "model.tflite": tflite}
     if "onnx" in recipe.int8:
-        files["model.int8.onnx"] = quantize_onnx(onnx, calibration, recipe.float_layers)
+        files["model.int8.onnx"] = quantize_onnx(onnx, calibration, recipe.float_layers.get("onnx", ()))
     if "tflite" in recipe.int8:
-        files["model.int8.tflite"] = quantize_tflite(tflite, calibration, recipe.float_layers)
+        files["model.int8.tflite"] = quantize_tflite(tflite, calibration, recipe.float_layers.get("tflite", ()))
     return files
 
 
@@ -155,8 +156,9 @@ def set_thresholds(recipe: Recipe, judge: Judge, validation: list[Sample]) -> Th
         return _segdec_thresholds(recipe, score_all(judge, validation))
     seen = score_all(judge, [s for s in validation if s.split == "train" and not s.defective])
     limit = float(np.quantile(seen.score, recipe.pass_good))
-    how = f"{recipe.pass_good:.0%} of {len(seen.score)} good images of the validation fold stay below; both are that"
-    return Thresholds(score=limit, map=limit, how=how)
+    worst = float(np.quantile(seen.maps.max((1, 2)), recipe.pass_good))
+    how = f"{recipe.pass_good:.0%} of {len(seen.score)} good images of the validation fold stay below: the score, and "
+    return Thresholds(score=limit, map=worst, how=how + "the worst pixel for the map")
 
 
 def _segdec_thresholds(recipe: Recipe, seen: Scored) -> Thresholds:
@@ -173,8 +175,13 @@ def _segdec_thresholds(recipe: Recipe, seen: Scored) -> Thresholds:
     return Thresholds(score=score, map=limit, how=f"{how}{IMAGE_LABEL_QUANTILE:.1%} of the good images' map below")
 
 
+def scoring(recipe: Recipe) -> Scoring:
+    return Scoring(pooling=recipe.pooling, blur=recipe.blur, measure=recipe.measure, heat=recipe.heat)
+
+
 def manifest_fields(recipe: Recipe, path: Path, run: Path, training: list[Sample]) -> dict[str, object]:
     """All that is known before the thresholds are."""
+    one_of_several = f" --surface {recipe.surfaces[0]}" if EACH in read_recipe(path).name else ""
     date = datetime.date.fromtimestamp((run / "checkpoint.pt").stat().st_mtime)
     taught = [s for s in training if recipe.network == "segdec" or (s.split == "train" and not s.defective)]
     return {
@@ -183,21 +190,21 @@ def manifest_fields(recipe: Recipe, path: Path, run: Path, training: list[Sample
         "surfaces": recipe.surfaces,
         "input": recipe.input,
         "outputs": TASKS[recipe.network].outputs,
-        "scoring": Scoring(pooling="max", blur=recipe.blur),
+        "scoring": scoring(recipe),
         "targets": Targets(patch_ms=recipe.target_patch_ms, frame_ms=recipe.target_frame_ms),
         "training": Training(
             data=recipe.data,
             licence=recipe.licence,
             images=len(taught),
             date=date.isoformat(),
-            command=f"python -m tools.train {path}",
+            command=f"python -m tools.train {path}{one_of_several}",
             note=f"{recipe.epochs} epochs; fold 3 sets the thresholds; kept back: {kept_back(recipe)}",
         ),
     }
 
 
-def make_bundle(path: Path, roots: list[Path], runs: Path, out: Path, calibration: Path) -> Bundle:
-    recipe = read_recipe(path)
+def make_bundle(path: Path, recipe: Recipe, roots: list[Path], runs: Path, out: Path, calibration: Path) -> Bundle:
+    """path: the recipe's file, which the manifest names."""
     if recipe.network not in TASKS:
         raise DataError(f"{path}: a {recipe.network} has no training run; its bundle is made elsewhere")
     network = load_network(recipe, runs / recipe.name)
@@ -205,8 +212,11 @@ def make_bundle(path: Path, roots: list[Path], runs: Path, out: Path, calibratio
     chosen = draw_calibration(recipe, training)
     files = make_graphs(recipe, network, calibration_inputs(recipe, chosen))
     fields = manifest_fields(recipe, path, runs / recipe.name, training)
-    judge = open_judge(fields, files["model.onnx"])
-    fields["thresholds"] = set_thresholds(recipe, judge, validation)
+    if "latent" in TASKS[recipe.network].outputs:
+        session = open_session("onnx", files["model.onnx"], 2, "cpu")
+        files[ARRAYS], fields["thresholds"] = fit_density(session, recipe, scoring(recipe), training, validation)
+    else:
+        fields["thresholds"] = set_thresholds(recipe, open_judge(fields, files["model.onnx"]), validation)
     write_calibration(calibration / recipe.name, recipe, roots, chosen, how_drawn(recipe))
     return write_bundle(out / recipe.name, fields, files, recipe.seed)
 
@@ -219,14 +229,16 @@ def kept_back(recipe: Recipe) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tools.train.bundle", description=__doc__)
     parser.add_argument("recipes", nargs="+", type=Path, metavar="RECIPE.toml")
+    parser.add_argument("--surface", help="only this one, of a recipe that has a bundle for each of its surfaces")
     parser.add_argument("--data", action="append", type=Path, required=True, help="a folder with split.csv; repeatable")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="where the checkpoints are")
     parser.add_argument("--out", type=Path, default=Path("exported_models"))
     parser.add_argument("--calibration", type=Path, default=Path("calibration"))
     given = parser.parse_args()
     for path in given.recipes:
-        bundle = make_bundle(path, given.data, given.runs, given.out, given.calibration)
-        print(f"{bundle.path}: {bundle.manifest.thresholds}")
+        for recipe in read_recipes(path, given.surface):
+            bundle = make_bundle(path, recipe, given.data, given.runs, given.out, given.calibration)
+            print(f"{bundle.path}: {bundle.manifest.thresholds}")
 
 
 if __name__ == "__main__":

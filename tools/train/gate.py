@@ -25,13 +25,14 @@ from rich.progress import Progress
 
 from edge.bundle import Bundle, Precision, Targets, Thresholds, Training
 from edge.engines.session import READS, Engine, Floats, Session, open_session
+from edge.offline.clusters import MARGIN, QUANTILE
 from edge.offline.export import to_onnx, to_tflite
 from edge.offline.pack import ARRAYS, set_measured, write_bundle
 from edge.offline.quantize import quantize_onnx, quantize_tflite
 from edge.vision.image import InputRule, prepare
 from tools.train.bundle import write_calibration
 from tools.train.data import Sample, read_grey, read_samples
-from tools.train.gate_fit import COMPONENTS, MARGIN, QUANTILE, Fitted, figures, fit
+from tools.train.gate_fit import COMPONENTS, Fitted, figures, fit, read_embeddings
 from tools.train.networks.backbone import TextureStatistics
 from tools.train.recipe import Recipe, read_recipe
 
@@ -45,7 +46,7 @@ ALL: tuple[tuple[Engine, Precision], ...] = (
     *(("onnx", "fp32"), ("openvino", "fp32"), ("litert", "fp32")),
     *(("onnx", "int8"), ("openvino", "int8"), ("litert", "int8")),
 )
-UNSEEN_SURFACES = ["fabric_04", "hot_rolled_steel"]
+EMBEDDINGS = Path(__file__).with_name("gate_attributes.toml")
 TEXTURES = ("brick", "grass", "gravel")
 
 
@@ -72,6 +73,12 @@ def draw_parts(recipe: Recipe, roots: list[Path], unseen: list[str]) -> Parts:
     return Parts(fitted, reported, others + textures())
 
 
+def surfaces_not_taught(recipe: Recipe, roots: list[Path]) -> list[str]:
+    """Those of the folders in MVTec's layout that the recipe does not name."""
+    found = {path.parent.name for root in roots for kind in ("train", "test") for path in root.glob(f"*/{kind}")}
+    return sorted(found - set(recipe.surfaces))
+
+
 def textures() -> list[Sample]:
     """Photographs of brick, grass and gravel that scikit-image brings along: surfaces of no factory."""
     folder = Path(skimage.__file__).parent / "data"
@@ -96,7 +103,7 @@ def make_graphs(run: Path, calibration: Floats) -> dict[str, bytes]:
     if not all((run / name).is_file() for name in names):
         network = TextureStatistics().eval()
         example = torch.from_numpy(calibration[:2].copy())
-        onnx, tflite = to_onnx(network, example, ("features",)), to_tflite(network, example)
+        onnx, tflite = to_onnx(network, example, ("features", "cells")), to_tflite(network, example)
         made = (onnx, quantize_onnx(onnx, calibration), tflite, quantize_tflite(tflite, calibration))
         for name, data in zip(names, made, strict=True):
             (run / name).write_bytes(data)
@@ -134,7 +141,9 @@ def fit_on_both(recipe: Recipe, fitted: list[Sample], taught: list[Floats]) -> F
     """One row of each image for each of the taught graphs; both in the same fold."""
     surface = np.tile([s.surface for s in fitted], len(taught))
     fold = np.tile([s.fold for s in fitted], len(taught))
-    return fit(np.concatenate(taught), surface, fold, recipe.surfaces)
+    defective = np.tile([s.defective for s in fitted], len(taught))
+    embeddings = read_embeddings(EMBEDDINGS, recipe.surfaces)
+    return fit(np.concatenate(taught), surface, fold, defective, recipe.surfaces, embeddings)
 
 
 def frame_ms(session: Session, frames: list[NDArray[np.uint8]], rule: InputRule) -> dict[str, float]:
@@ -160,18 +169,19 @@ def write_gate(
     """The bundle without its measured figures. Raises BundleError where the manifest would not be valid."""
     how = (
         f"per surface, in arrays.npz: {QUANTILE:.0%} of the distances of images kept back fold by fold, FP32 and INT8 "
-        f"alike, times {MARGIN}; defective images of a surface belong to it"
+        f"alike, times {MARGIN}; good and defective images of a surface count half each"
     )
     note = (
         f"EfficientNet-Lite0 as trained on ImageNet, not trained further: means and deviations after six of its "
-        f"blocks, {COMPONENTS} principal components, Mahalanobis distance to each surface; fold {REPORT_FOLD} kept back"
+        f"blocks, {COMPONENTS} principal components, Mahalanobis distance to each surface; fold {REPORT_FOLD} kept "
+        "back; attributes read off the components by ridge regression of class embeddings by hand"
     )
     fields: dict[str, object] = {
         "name": recipe.name,
         "kind": "gate",
         "surfaces": recipe.surfaces,
         "input": recipe.input,
-        "outputs": ("features",),
+        "outputs": ("features", "cells"),
         "thresholds": Thresholds(how=how),
         "targets": Targets(frame_ms=recipe.target_frame_ms),
         "training": Training(
@@ -183,7 +193,8 @@ def write_gate(
             note=note,
         ),
     }
-    return write_bundle(path, fields, {**files, ARRAYS: pack_arrays(fitted)}, recipe.seed)
+    shipped = {name: data for name, data in files.items() if name != "model.tflite"}  # 9 MB; FP32 is there as ONNX
+    return write_bundle(path, fields, {**shipped, ARRAYS: pack_arrays(fitted)}, recipe.seed)
 
 
 def report_on(
@@ -236,12 +247,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tools.train.gate", description=__doc__)
     parser.add_argument("recipe", type=Path, metavar="RECIPE.toml")
     parser.add_argument("--data", action="append", type=Path, required=True, help="a folder with split.csv; repeatable")
-    parser.add_argument("--unseen", action="append", help=f"surface to report as unseen (default {UNSEEN_SURFACES})")
+    parser.add_argument("--unseen", action="append", help="surface to report as unseen (default: all others)")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="where features and the report are kept")
     parser.add_argument("--out", type=Path, default=Path("exported_models"))
     parser.add_argument("--calibration", type=Path, default=Path("calibration"))
     given = parser.parse_args()
-    unseen = given.unseen or UNSEEN_SURFACES
+    unseen = given.unseen or surfaces_not_taught(read_recipe(given.recipe), given.data)
     bundle = make_gate(given.recipe, given.data, unseen, given.runs / "gate", given.out, given.calibration)
     report = json.loads((given.runs / "gate" / "report.json").read_text())
     for name, row in report["graphs"].items():

@@ -2,7 +2,7 @@
 
 Runs `edge evaluate` on exported_models/line.toml, puts each bundle's figures into its manifest, compares every judge's
 INT8 and FP32 graph on the engine that the line chose, frame by frame in turn, and prints the README's tables.
-SegDec and the gate: fold 4. Reconstruction: the whole test split, of which it saw nothing.
+SegDec and the gate: fold 4. What learnt from good images alone: the whole test split, of which it saw nothing.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from edge.offline.pack import set_measured
 from edge.offline.samples import Sample, find_samples
 
 KEPT_FOLD = 4
+GOOD_ONLY = ("reconstruction", "nearest")
 SCORES = (
     *("image_auroc", "image_ap", "accuracy_good", "accuracy_defect", "passed_defect"),
     *("pixel_auroc", "aupro", "n_good", "n_defect"),
@@ -45,7 +46,7 @@ def kept_back(surface: str, bundle: Bundle, roots: list[Path], folder: Path) -> 
     alone.mkdir()
     (alone / surface).symlink_to(root.resolve() / surface)
     (alone / "split.csv").symlink_to(root.resolve() / "split.csv")
-    return alone, None if bundle.manifest.kind == "reconstruction" else KEPT_FOLD
+    return alone, None if bundle.manifest.kind in GOOD_ONLY else KEPT_FOLD
 
 
 def judged(line: Line) -> dict[str, Bundle]:

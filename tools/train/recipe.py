@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import tomllib
 from pathlib import Path
 from typing import Literal
@@ -9,18 +10,30 @@ from typing import Literal
 import msgspec
 
 from edge.bundle import Format
+from edge.errors import DataError
 from edge.vision.image import InputRule
+
+EACH = "{surface}"
+# What only the bundle depends on, not the training.
+BUNDLING = (
+    *("name", "licence", "data", "float_layers", "int8", "pass_good", "measure", "pooling", "blur", "heat"),
+    *("target_frame_ms", "target_patch_ms"),
+)
 
 
 class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """name: the bundle's name. labels: what a SegDec network is taught with. crops: patches drawn an epoch (CAE).
+    """name: the bundle's; with `{surface}` in it each surface has a training and a bundle of its own. labels: what a
+    SegDec network is taught with. crops: patches drawn an epoch (CAE).
 
     warp: each image is shifted and scaled by up to this share and turned by as many right angles. float_layers: those
-    that INT8 hurts most, kept float in the INT8 graphs too. int8: the formats whose INT8 graph is fit to be shipped.
+    that INT8 hurts most, kept float in the INT8 graph of that format. int8: formats whose INT8 graph is fit to ship.
+    halving, rotation, noise: of a DRAE: which block of a stage halves, by up to how many radians an image is turned,
+    the share of patches that get noise. restarts: how often the learning rate starts anew, at a third of its last peak.
+    loss: of a reconstruction, in the training. measure, pooling, blur, heat: on the line, as in edge.bundle.Scoring.
     """
 
     name: str
-    network: Literal["segdec", "bergmann-cae", "gate"]
+    network: Literal["segdec", "bergmann-cae", "oh-yun", "chow", "memae", "galacz", "draem", "drae", "gate"]
     surfaces: tuple[str, ...]
     licence: str
     data: str
@@ -31,14 +44,23 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     weight_decay: float = 1e-4
     seed: int = 1
     widths: tuple[int, int, int, int] = (8, 16, 32, 64)
+    width: int = 16
+    halving: Literal["A", "C"] = "C"
+    rotation: float = 0.0
+    noise: float = 0.75
+    restarts: int = 0
     labels: Literal["masks", "image"] = "masks"
     turns: tuple[Literal["horizontal", "vertical", "quarter"], ...] = ("horizontal", "vertical")
     warp: float = 0.0
     crops: int = 10_000
-    float_layers: tuple[str, ...] = ()
+    float_layers: dict[Format, tuple[str, ...]] = {}
     int8: tuple[Format, ...] = ("onnx", "tflite")
     pass_good: float = 0.98
+    loss: Literal["l2", "ssim"] = "l2"
+    measure: Literal["l2", "ssim"] = "l2"
+    pooling: Literal["max", "mean", "worst_patch"] = "max"
     blur: float = 0.0
+    heat: Literal["measure", "difference"] = "measure"
     target_frame_ms: float | None = None
     target_patch_ms: float | None = None
 
@@ -46,3 +68,27 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def read_recipe(path: Path) -> Recipe:
     """Raises msgspec.ValidationError naming the field."""
     return msgspec.convert(tomllib.loads(path.read_text()), Recipe)
+
+
+def read_recipes(path: Path, surface: str | None = None) -> list[Recipe]:
+    """One recipe for each bundle that the file is for. surface: only that one's, where it has one for each.
+
+    Raises DataError where the file does not name the surface, msgspec.ValidationError naming the field.
+    """
+    recipe = read_recipe(path)
+    if surface is not None and surface not in recipe.surfaces:
+        raise DataError(f"{path} is for {', '.join(recipe.surfaces)}, not for {surface}")
+    if EACH not in recipe.name:
+        return [recipe]
+    chosen = recipe.surfaces if surface is None else (surface,)
+    return [msgspec.structs.replace(recipe, name=recipe.name.replace(EACH, s), surfaces=(s,)) for s in chosen]
+
+
+def digest(recipe: Recipe, leave_out: tuple[str, ...] = BUNDLING) -> str:
+    """SHA-256 of what a recipe says besides the defaults, so that a new field of others changes nothing."""
+    said = {
+        field.name: getattr(recipe, field.name)
+        for field in msgspec.structs.fields(recipe)
+        if field.name not in leave_out and getattr(recipe, field.name) != field.default
+    }
+    return hashlib.sha256(msgspec.json.encode(said, order="deterministic")).hexdigest()

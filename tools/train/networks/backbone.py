@@ -8,12 +8,15 @@ from efficientnet_lite_pytorch import EfficientNet
 from torch import Tensor, nn
 
 BLOCKS = (0, 2, 4, 7, 10, 14)
+CELLS = (7, 10)  # of one size, 14x14; block 4 is too fine to know a place by, block 14 too coarse to find one
 
 
 class TextureStatistics(nn.Module):
-    """`(n, 3, 224, 224)` -> `(n, d)`: each channel's mean and deviation after blocks 0, 2, 4, 7, 10 and 14.
+    """`(n, 3, 224, 224)` -> features `(n, d)`, cells `(n, 192, 14, 14)`.
 
-    Texture lives in the spread of the early and middle layers; the last layer alone takes fabrics for one another.
+    features: each channel's mean and deviation after blocks 0, 2, 4, 7, 10 and 14, for the gate. cells: blocks 7 and 10
+    as they are, for the nearest judge. Texture lives in the spread of the early and middle layers; the last layer alone
+    takes fabrics for one another.
     """
 
     def __init__(self) -> None:
@@ -22,13 +25,15 @@ class TextureStatistics(nn.Module):
         self.stem = nn.Sequential(net._conv_stem, net._bn0, net._swish)
         self.blocks = nn.ModuleList(net._blocks[: BLOCKS[-1] + 1])
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         x = self.stem(x)
-        statistics = []
+        statistics, cells = [], []
         for index, block in enumerate(self.blocks):
             x = block(x)
             if index in BLOCKS:
                 mean = x.mean((2, 3))
                 spread = (x * x).mean((2, 3)) - mean * mean
                 statistics += [mean, torch.sqrt(torch.relu(spread) + 1e-6)]
-        return torch.cat(statistics, 1)
+            if index in CELLS:
+                cells.append(x)
+        return torch.cat(statistics, 1), torch.cat(cells, 1)

@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
+from kornia.metrics import ssim
 from torch import Tensor, nn
 from torch.nn import functional
 
 from edge.vision.patches import padded_length
 from tools.train.data import Sample, load_inputs
-from tools.train.networks.cae import BergmannCAE
+from tools.train.networks.cae import BergmannCAE, ChowCAE, OhYunCAE, PoolingCAE, fold
+from tools.train.networks.cae_memory import MemAE, entropy
 from tools.train.recipe import Recipe
 from tools.train.tasks.task import Batch, Epoch, Task, normalise
 
-
-def _build(recipe: Recipe) -> nn.Module:
-    return BergmannCAE()
+ENTROPY_WEIGHT = 0.0002  # Gong 3.4
+WINDOW = 11
 
 
 def patch_batches(samples: list[Sample], recipe: Recipe) -> Epoch:
     """Random patches of the `train` split's good images (Zouar 4.1.1); its `test` split is all left to report on.
 
     They are drawn from the image as the line cuts it, its edges repeated: a network that never saw a repeated edge
-    rebuilds it so badly that nothing else shows in the score.
+    rebuilds it so badly that nothing else shows in the score. A patch as large as the image is the image.
     """
     images = load_inputs([s for s in samples if s.split == "train" and not s.defective], recipe.input)
     side, stride = recipe.input.patch, recipe.input.stride
@@ -43,9 +44,39 @@ def patch_batches(samples: list[Sample], recipe: Recipe) -> Epoch:
     return epoch
 
 
+def distance(rebuilt: Tensor, patches: Tensor, recipe: Recipe) -> Tensor:
+    """Mean squared difference, or 1 - SSIM (Bergmann's other autoencoder)."""
+    if recipe.loss == "l2":
+        return functional.mse_loss(rebuilt.float(), patches)
+    return 1 - ssim(rebuilt.float().contiguous(), patches.contiguous(), WINDOW).mean()
+
+
 def _loss(model: nn.Module, batch: Batch, recipe: Recipe, progress: float, part: str) -> Tensor:
     (patches,) = batch
-    return functional.mse_loss(model(patches).float(), patches)
+    answer = model(patches)
+    return distance(answer[0] if isinstance(answer, tuple) else answer, patches, recipe)
 
 
-CAE = Task("reconstruction", ("reconstruction",), _build, patch_batches, _loss)
+def _memory_loss(model: nn.Module, batch: Batch, recipe: Recipe, progress: float, part: str) -> Tensor:
+    """Gong equation 10: what is rebuilt, and that few items are used for it."""
+    assert isinstance(model, MemAE)  # built below
+    (patches,) = batch
+    rebuilt, weights = model.recall(patches)
+    return distance(rebuilt, patches, recipe) + ENTROPY_WEIGHT * entropy(weights)
+
+
+def _task(network: Callable[[], nn.Module], outputs: tuple[str, ...] = ("reconstruction",)) -> Task:
+    def build(recipe: Recipe) -> nn.Module:
+        return network()
+
+    loss = _memory_loss if network is MemAE else _loss
+    return Task("reconstruction", outputs, build, patch_batches, loss, exported=fold)
+
+
+AUTOENCODERS = {
+    "bergmann-cae": _task(BergmannCAE),
+    "oh-yun": _task(OhYunCAE),
+    "chow": _task(ChowCAE),
+    "memae": _task(MemAE),
+    "galacz": _task(PoolingCAE, ("reconstruction", "latent")),
+}

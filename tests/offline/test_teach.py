@@ -1,0 +1,159 @@
+"""`edge teach`: from good images to a judge and a place in the gate, on the line PC."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from numpy.typing import NDArray
+
+from edge.bundle import open_bundle
+from edge.cli import main
+from edge.config import read_line
+from edge.engines.session import installed
+from edge.inspection.assemble import open_pipeline
+from edge.inspection.files import read_frame
+from edge.inspection.nearest import remember
+from edge.offline.coreset import coreset
+from edge.records import Evaluation
+from edge.verify import verify_bundle
+from tests.small_gate import write_line
+
+pytest.importorskip("onnx", reason="pip install onnx: the test makes a graph")
+needs_onnx = pytest.mark.skipif(not installed("onnx"), reason="pip install onnxruntime: the test runs real graphs")
+
+
+def good(seed: int) -> NDArray[np.uint8]:
+    """A light surface with a little grain, some lighter than others."""
+    rng = np.random.default_rng(seed)
+    light = 160 + seed % 20 * 2
+    return rng.integers(light - 10, light + 10, (64, 64), np.uint8)
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    folder = tmp_path / "good"
+    folder.mkdir()
+    for seed in range(20):
+        cv2.imwrite(str(folder / f"{seed}.png"), good(seed))
+    broken = good(110)
+    broken[24:32, 40:48] = 20
+    cv2.imwrite(str(tmp_path / "broken.png"), broken)
+    cv2.imwrite(str(tmp_path / "whole.png"), good(130))
+    cv2.imwrite(str(tmp_path / "other.png"), np.full((64, 64), 120, np.uint8))
+    return folder
+
+
+def teach(*words: object) -> tuple[int, str]:
+    result = CliRunner().invoke(main, ["teach", *map(str, words)])
+    return result.exit_code, result.output
+
+
+@needs_onnx
+def test_a_surface_taught_from_good_images_is_admitted_and_judged(tmp_path: Path, images: Path) -> None:
+    path = write_line(tmp_path / "line")
+    code, said = teach("light", images, "--config", path, "--json")
+    assert code == 0, said
+    assert json.loads(said)["admitted"] == 1.0
+    pipeline = open_pipeline(read_line(path))
+    whole, broken, other = (pipeline.inspect(read_frame(tmp_path / f"{n}.png")) for n in ("whole", "broken", "other"))
+    pipeline.close()
+    assert (whole.evaluation, whole.surface) == (Evaluation.OK, "light")
+    assert (broken.evaluation, broken.surface) == (Evaluation.NOT_OK, "light")
+    assert other.evaluation == Evaluation.NOT_DECIDABLE
+    assert broken.finding is not None
+    x, y, w, h = broken.finding.defects[0].bbox
+    assert x <= 44 < x + w and y <= 28 < y + h
+
+
+@needs_onnx
+def test_the_judge_looks_through_the_gates_own_run(tmp_path: Path, images: Path) -> None:
+    path = write_line(tmp_path / "line")
+    teach("light", images, "--config", path)
+    pipeline = open_pipeline(read_line(path))
+    assert pipeline.gate is not None
+    judge = pipeline.judges["light"]
+    assert judge.model.session is pipeline.gate.model.session
+    frame = read_frame(tmp_path / "broken.png")
+    through_the_gate = pipeline.inspect(frame).finding
+    assert judge.model.began == judge.model.ended, "the network ran once, for the gate"
+    alone = judge.inspect(frame)
+    assert judge.model.began < judge.model.ended, "asked again, it looks again"
+    assert through_the_gate is not None and alone.score == through_the_gate.score
+    pipeline.close()
+
+
+@needs_onnx
+def test_what_stood_in_the_line_and_in_the_gate_stays(tmp_path: Path, images: Path) -> None:
+    path = write_line(tmp_path / "line")
+    before = open_bundle(tmp_path / "line" / "gate")
+    assert before.manifest.arrays is not None
+    old = before.read_arrays(before.manifest.arrays)
+    teach("light", images, "--config", path)
+    assert path.read_text().startswith("# kept as it is\n")
+    gate = open_bundle(tmp_path / "line" / "gate")
+    assert gate.manifest.surfaces == ("dark", "light")
+    assert gate.manifest.arrays is not None
+    new = gate.read_arrays(gate.manifest.arrays)
+    for name in ("centres", "whiteners", "thresholds"):
+        assert np.array_equal(new[name][0], old[name][0])
+    taught = open_bundle(tmp_path / "line" / "nearest-light")
+    assert all(check.ok for bundle in (gate, taught) for check in verify_bundle(bundle))
+
+
+@needs_onnx
+def test_a_surface_taught_again_replaces_what_was_known(tmp_path: Path, images: Path) -> None:
+    path = write_line(tmp_path / "line")
+    teach("light", images, "--config", path)
+    text = path.read_text()
+    code, said = teach("light", images, "--config", path)
+    assert code == 0 and "has a judge for light already" in said
+    assert path.read_text() == text
+    assert open_bundle(tmp_path / "line" / "gate").manifest.surfaces == ("dark", "light")
+
+
+@needs_onnx
+def test_the_gate_is_left_alone_where_that_is_wanted_and_it_knows_the_surface(tmp_path: Path, images: Path) -> None:
+    path = write_line(tmp_path / "line")
+    before = open_bundle(tmp_path / "line" / "gate").sha256
+    code, said = teach("light", images, "--config", path, "--no-gate")
+    assert code == 10 and "does not know light" in said
+    code, said = teach("dark", images, "--config", path, "--no-gate")
+    assert code == 0, said
+    assert open_bundle(tmp_path / "line" / "gate").sha256 == before
+
+
+@needs_onnx
+def test_too_few_images_or_none_are_refused_before_anything_is_written(tmp_path: Path, images: Path) -> None:
+    path = write_line(tmp_path / "line")
+    few = sorted(images.iterdir())[:3]
+    code, said = teach("light", *few, "--config", path)
+    assert code == 16 and "3 good images" in said
+    code, said = teach("../light", images, "--config", path)
+    assert code == 10 and "../light" in said
+    assert not (tmp_path / "line" / "nearest-light").exists()
+
+
+@needs_onnx
+def test_a_network_that_its_lender_lost_is_missed_by_name(tmp_path: Path, images: Path) -> None:
+    path = write_line(tmp_path / "line")
+    teach("light", images, "--config", path)
+    (tmp_path / "line" / "gate" / "model.onnx").write_bytes(b"another")
+    result = CliRunner().invoke(main, ["verify", str(tmp_path / "line" / "nearest-light")])
+    assert result.exit_code == 11 and "model.onnx was altered" in result.output
+
+
+def test_a_coreset_leaves_no_row_far_away() -> None:
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(3000, 8)).astype(np.float32)
+    chosen, drawn = coreset(rows, 100), rng.permutation(3000)[:100]
+
+    def farthest(kept: NDArray[np.int64]) -> float:
+        return float(remember(np.ones(8, np.float32), rows[kept]).distances(rows).max())
+
+    assert len(set(chosen.tolist())) == 100
+    assert farthest(chosen) < 0.9 * farthest(drawn)
