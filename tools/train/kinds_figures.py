@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -71,7 +72,9 @@ def cross_validate(data: Data, share: float, seed: int, step: Callable[[], None]
     told = {given: np.zeros((n, len(kinds))) for given in INPUTS}
     defective = {given: np.zeros(n) for given in INPUTS}
     rng = np.random.default_rng(seed)
-    drawn = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=seed).split(data.x, data.kind, data.group)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # a kind of fewer than ten images is in fewer than ten folds
+        drawn = list(StratifiedGroupKFold(FOLDS, shuffle=True, random_state=seed).split(data.x, data.kind, data.group))
     for number, (train, test) in enumerate(drawn):
         fold[test] = number
         kept = thinned(train, data.kind, share, rng)

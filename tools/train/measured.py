@@ -31,7 +31,7 @@ from edge.offline.pack import set_measured
 from edge.offline.samples import Sample, find_samples
 
 KEPT_FOLD = 4
-GOOD_ONLY = ("reconstruction", "nearest")
+GOOD_ONLY = ("reconstruction", "nearest", "map")
 SCORES = (
     *("image_auroc", "image_ap", "accuracy_good", "accuracy_defect", "passed_defect"),
     *("pixel_auroc", "aupro", "n_good", "n_defect"),
