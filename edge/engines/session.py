@@ -9,6 +9,7 @@ from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from edge.bundle import Format
 from edge.errors import EngineError, MissingExtra
@@ -72,6 +73,8 @@ def open_session(engine: Engine, graph: bytes, threads: int, device: Device = "a
         module = import_module(f"edge.engines.{engine}")
     except (ImportError, OSError, AttributeError) as error:  # AttributeError: built for another numpy
         raise EngineError(f"the engine {engine} is installed but cannot be loaded: {error}") from error
+    # numpy's own threads spin beside the engine's and take its cores: frames of 7 ms took 20, and one in a hundred 100.
+    threadpool_limits(limits=1, user_api="blas")
     try:
         session: Session = module.open_graph(graph, threads, device)
     except (RuntimeError, ValueError, OSError) as error:
