@@ -26,17 +26,16 @@ class Metrics:
             "edge_stage_seconds", "Time of each stage.", ["stage"], buckets=BUCKETS, registry=self.registry
         )
 
-    def count(self, verdict: Verdict) -> None:
+    def count(self, verdict: Verdict, missing: int) -> None:
+        """missing: frames that its camera had sent before it and that never came."""
         name = Evaluation(verdict.evaluation).name.lower()
         self._verdicts.labels(name, verdict.reason, verdict.surface or "-").inc()
         for stage, spent in verdict.times_ns.items():
             self._seconds.labels(stage).observe(spent / 1e9)
+        self._gaps.inc(missing)
 
     def count_part(self, verdict: PartVerdict) -> None:
         self._parts.labels(Evaluation(verdict.evaluation).name.lower(), verdict.reason).inc()
-
-    def missing(self, frames: int) -> None:
-        self._gaps.inc(frames)
 
     def serve(self, port: int) -> None:
         """Raises BusError where the port is in use."""

@@ -8,16 +8,19 @@ import signal
 import time
 from collections.abc import Callable
 from time import perf_counter_ns
+from typing import TYPE_CHECKING
 
 from edge.bus.frames import FrameInlet
 from edge.bus.verdicts import VerdictOutlet
 from edge.config import Line
 from edge.daemon import notify
 from edge.daemon.answer import Answerer
-from edge.daemon.metrics import Metrics
 from edge.daemon.parts import PartDesk
 from edge.inspection.assemble import open_pipeline
 from edge.records import Evaluation, PartVerdict
+
+if TYPE_CHECKING:
+    from edge.daemon.metrics import Metrics
 
 log = logging.getLogger("edge")
 IDLE_MS = 200
@@ -26,10 +29,8 @@ IDLE_MS = 200
 def run(line: Line) -> None:
     """Serve a line until SIGINT or SIGTERM. Raises ConfigError, BundleError, EngineError, MissingExtra, BusError."""
     config = line.config
-    metrics = Metrics()
     frames, verdicts = FrameInlet(config.frames, config.limits), VerdictOutlet(config.verdicts)
-    if config.metrics_port:
-        metrics.serve(config.metrics_port)
+    metrics = _serve_metrics(config.metrics_port) if config.metrics_port else None
     pipeline = open_pipeline(line, log.info)
     _give_memory_back()
     stopping = _stop_on_signals()
@@ -53,7 +54,7 @@ def serve(
     verdicts: VerdictOutlet,
     answerer: Answerer,
     parts: PartDesk | None,
-    metrics: Metrics,
+    metrics: Metrics | None,
     stopping: Callable[[], bool],
 ) -> None:
     """One frame after the other; the watchdog is fed by this loop's progress alone."""
@@ -67,8 +68,8 @@ def serve(
             missing = answerer.frames_missing
             verdict = answerer.answer(message, received_ns)
             verdicts.send(verdict)
-            metrics.count(verdict)
-            metrics.missing(answerer.frames_missing - missing)
+            if metrics:
+                metrics.count(verdict, answerer.frames_missing - missing)
             if verdict.detail and verdict.evaluation == Evaluation.UNDEFINED:
                 log.warning("%s %s: %s", verdict.camera, verdict.trigger_id or "-", verdict.detail)
             ended = parts.add(verdict, received_ns) if parts else ended
@@ -82,12 +83,21 @@ def serve(
         publish(parts.close(), verdicts, metrics)
 
 
-def publish(ended: list[PartVerdict], verdicts: VerdictOutlet, metrics: Metrics) -> None:
+def publish(ended: list[PartVerdict], verdicts: VerdictOutlet, metrics: Metrics | None) -> None:
     for verdict in ended:
         verdicts.send_part(verdict)
-        metrics.count_part(verdict)
+        if metrics:
+            metrics.count_part(verdict)
         if len(verdict.frames) < verdict.expected:
             log.warning("part %s: %s", verdict.part_id or "-", verdict.detail)
+
+
+def _serve_metrics(port: int) -> Metrics:
+    from edge.daemon.metrics import Metrics  # 9 MB, an HTTP server and its TLS, for those who ask for it
+
+    metrics = Metrics()
+    metrics.serve(port)
+    return metrics
 
 
 def _give_memory_back() -> None:
