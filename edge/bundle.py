@@ -68,7 +68,7 @@ class Scoring(Strict, frozen=True):
     pooling: Literal["max", "mean", "worst_patch"] = "max"
     blur: float = 0.0
     least_area: int = 1
-    worst: int = 1
+    worst: Annotated[int, msgspec.Meta(ge=1)] = 1
     measure: Literal["l2", "ssim"] = "l2"
     heat: Literal["measure", "difference"] = "measure"
 
@@ -141,6 +141,8 @@ class Bundle(msgspec.Struct, frozen=True):
             data = path.read_bytes()
         except OSError as error:
             raise BundleError(f"{path}: {error.strerror}; the manifest names it, bring the bundle anew") from error
+        if hashlib.sha256(data).hexdigest() != entry.sha256 and entry.bundle:
+            raise BundleError(f"{path} is not what {self.path} was made with; make or teach {self.manifest.name} again")
         if hashlib.sha256(data).hexdigest() != entry.sha256:
             raise BundleError(f"{path} was altered: its SHA-256 is not the manifest's; bring the bundle anew")
         return data

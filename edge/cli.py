@@ -133,7 +133,11 @@ def camera(
 @click.option("--line", default="", help="Only this line's verdicts.")
 @click.option("--max-age-ms", default=1000.0, show_default=True, help="Warn of a verdict older than this on arrival.")
 @click.option("--timeout", "timeout_s", type=float, help="End after this many seconds without a verdict.")
-@click.option("--count", type=click.IntRange(min=1), help="End after this many frames.")
+@click.option(
+    "--count",
+    type=click.IntRange(min=1),
+    help="End after this many frames' verdicts; a part's own follows its last frame's.",
+)
 @JSON
 def watch(
     address: str, line: str, max_age_ms: float, timeout_s: float | None, count: int | None, as_json: bool
@@ -354,7 +358,11 @@ def accept(
     show_default=True,
     help="Share of good parts that the threshold lets pass; more for fewer false alarms, less for fewer escapes.",
 )
-@click.option("--gate/--no-gate", default=True, help="Teach the gate too, or leave it, where it knows the surface.")
+@click.option(
+    "--gate/--no-gate",
+    default=None,
+    help="Teach the gate the surface too, by these good images alone.  [default: where it does not know it]",
+)
 @click.option(
     "--data", default="this plant's own", show_default=True, help="Where the images are from, for the manifest."
 )
@@ -366,36 +374,47 @@ def teach(
     images: tuple[Path, ...],
     name: str | None,
     pass_good: float,
-    gate: bool,
+    gate: bool | None,
     data: str,
     licence: str,
     as_json: bool,
 ) -> None:
     """Teach the line a new surface from good images alone: a judge, and the surface's place in the gate.
 
-    IMAGE|DIR: a hundred pictures of good parts, ten at least, as the line's camera takes them. Nothing is trained:
-    what the gate's own network sees on them is remembered, and a place of a part that looks like none of it is a
-    defect. Takes a minute or two and no graphics card. Then restart the daemon; a surface taught again replaces what
-    was known of it.
+    IMAGE|DIR: a hundred pictures of good parts, ten at least, as the line's camera takes them; or a folder of them that
+    has no folders inside. Nothing is trained: what the gate's own network sees on them is remembered, and a place of a
+    part that looks like none of it is a defect. Takes a minute or two and no graphics card. Then restart the daemon.
 
-    Writes the bundle beside the gate, the gate anew, and [judges.SURFACE] into the line's TOML file.
+    Writes the bundle beside the gate, teaches the gate where it does not know the surface, and adds [judges.SURFACE] to
+    the line's TOML file. Every line that shares the gate then knows the surface. A surface taught again replaces its
+    judge; with --gate also what the gate knew of it, broken parts too, so that it may call those unseen.
+
+    Exit code 1 when the gate takes less than 90 % of the images for the surface.
     """
     from edge.config import read_line
     from edge.offline.report import progress_bar
-    from edge.offline.teach import Lesson, teach_line
-    from edge.vision.files import find_images
+    from edge.offline.teach import Lesson
+    from edge.offline.teach_line import teach_line
 
     lesson = Lesson(surface, name or f"nearest-{surface}", data, licence, f"edge teach {surface}", pass_good, gate)
     with progress_bar() as progress:
-        taught = teach_line(read_line(config), lesson, find_images(images), progress)
+        taught = teach_line(read_line(config), lesson, images, progress)
     if as_json:
         click.echo(to_json(taught))
-        return
-    click.echo(f"{taught.bundle}: learnt from {taught.images} good images; score above {taught.threshold:.3g} is NotOK")
-    click.echo(f"the gate takes {taught.admitted:.1%} of them for {surface}")
-    if not taught.on_the_line:
-        click.echo(f"{config} has a judge for {surface} already; name {taught.bundle} there to use the new one")
-    click.echo(f"try it: edge inspect --config {config} --pictures looked-at PICTURE...")
+    else:
+        click.echo(
+            f"{taught.bundle}: learnt from {taught.images} good images; score above {taught.threshold:.3g} is NotOK"
+        )
+        if taught.odd:
+            click.echo(f"least like the others, look at them: {', '.join(taught.odd[:5])}")
+        click.echo(
+            f"the gate {'was taught too, and ' if taught.gate_taught else ''}takes {taught.admitted:.1%} of them"
+        )
+        for note in taught.notes:
+            click.echo(f"note: {note}")
+        click.echo(f"try it: edge inspect --config {config} --pictures looked-at PICTURE...")
+    if not taught.good:
+        raise SystemExit(1)
 
 
 @main.command()

@@ -51,7 +51,7 @@ class JudgeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     bundle: Name
     threshold: float | None = None
-    regions: dict[Name, RegionConfig] = {}
+    regions: Annotated[dict[Name, RegionConfig], msgspec.Meta(max_length=200)] = {}
     kinds: Name | None = None
 
     def __post_init__(self) -> None:

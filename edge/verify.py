@@ -50,7 +50,7 @@ def check_golden(bundle: Bundle, graph: Graph, session: Session) -> float:
     """
     frame, expected = _read_golden(bundle, graph)
     outputs = session.run(golden_batch(frame, bundle.manifest.input))
-    where = f"{bundle.path / graph.file} on {session.engine}"
+    where = f"{bundle.where(graph)} on {session.engine}"
     _check_shapes(where, bundle.manifest, outputs, expected)
     error = _error_share(outputs, expected)
     allowed = TOLERANCE[graph.precision]

@@ -9,7 +9,6 @@ from math import prod
 
 import cv2
 import google_crc32c
-import imagesize
 import msgpack
 import msgspec
 import numpy as np
@@ -150,6 +149,8 @@ def _decode(header: FrameHeader, data: memoryview) -> Pixels:
 
     A decoder fills the missing rest of a cut file with grey and says nothing, so both its ends are looked at.
     """
+    import imagesize  # which brings an HTTP client and its TLS along: 5 MB that a camera of raw frames never needs
+
     head, tail = FILE_ENDS[header.encoding]
     if bytes(data[: len(head)]) != head or bytes(data[-len(tail) :]) != tail:
         raise FrameError(f"the third part is not a whole {header.encoding} file")

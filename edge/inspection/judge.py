@@ -1,4 +1,4 @@
-"""What inspects a frame of a known surface: SegDec, or the reconstruction of an autoencoder."""
+"""What inspects a frame of a known surface: SegDec, a map, a reconstruction, or the nearest good places."""
 
 from __future__ import annotations
 

@@ -83,6 +83,8 @@ class NearestJudge:
     def inspect(self, frame: Frame) -> Finding:
         """The score is the mean of the worst cells. Raises ScoreError, EngineError, FrameError."""
         found = self.distance_map(frame)
+        if found.size < self.model.manifest.scoring.worst:
+            raise ScoreError(f"the judge {self.model.manifest.name} has {found.size} cells, fewer than scoring.worst")
         score = worst_mean(found.reshape(-1), self.model.manifest.scoring.worst)
         size = (found.shape[1] * ENLARGED, found.shape[0] * ENLARGED)
         fine = np.asarray(cv2.resize(found, size, interpolation=cv2.INTER_LINEAR), np.float32)

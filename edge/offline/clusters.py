@@ -20,6 +20,10 @@ SHARED_WEIGHT = 30.0
 QUANTILE, MARGIN = 0.9, 1.4
 
 
+# Thresholds are set on images that a cluster, or a memory, of the other folds' was not made of.
+FOLDS = 5
+
+
 def cluster(codes: Reals, shared: Doubles) -> tuple[Doubles, Doubles]:
     """Centre `(k,)` and whitener `(k, k)` of one surface's codes `(n, k)`; its covariance is drawn towards `shared`."""
     own = codes.astype(np.float64)

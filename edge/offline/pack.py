@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import shutil
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 import cv2
@@ -22,6 +24,7 @@ from edge.vision.image import InputRule
 
 GOLDEN = "golden.npz"
 ARRAYS = "arrays.npz"
+FILE_MODE, FOLDER_MODE = 0o644, 0o755  # the daemon reads them under a user of its own
 # The engine whose answer is the golden one.
 MAKERS: dict[Format, Engine] = {"onnx": "onnx", "tflite": "litert"}
 
@@ -76,14 +79,24 @@ def write_borrowing(path: Path, fields: dict[str, object], lender: Bundle, array
     return open_bundle(path)
 
 
-def with_arrays(bundle: Bundle, arrays: bytes, surfaces: tuple[str, ...]) -> Bundle:
-    """Give a bundle other arrays and surfaces, whole or not at all, and open it. Raises BundleError."""
-    manifest = msgspec.structs.replace(
-        bundle.manifest, surfaces=surfaces, arrays=File(**_entry(ARRAYS, arrays)), measured={}
-    )
-    entries: list[File] = [*(g for g in manifest.graph if g.bundle is None), manifest.golden]
-    files = {entry.file: bundle.read(entry) for entry in entries}
-    _replace_folder(bundle.path, {**files, ARRAYS: arrays, MANIFEST: tomli_w.dumps(_plain(manifest)).encode()})
+def with_arrays(bundle: Bundle, arrays: bytes, surfaces: tuple[str, ...], note: str) -> Bundle:
+    """Give a bundle other arrays and surfaces and open it; it is the old one or the new one at every moment.
+
+    note: is added to what the manifest says of its training. Raises BundleError where it cannot be written.
+    """
+    name = f"arrays-{hashlib.sha256(arrays).hexdigest()[:12]}.npz"
+    training = msgspec.structs.replace(bundle.manifest.training, note=f"{bundle.manifest.training.note}; {note}")
+    entry = File(**_entry(name, arrays))
+    manifest = msgspec.structs.replace(bundle.manifest, surfaces=surfaces, arrays=entry, training=training, measured={})
+    try:
+        (bundle.path / name).write_bytes(arrays)
+        (bundle.path / name).chmod(FILE_MODE)
+    except OSError as error:
+        raise BundleError(f"cannot write into {bundle.path}: {error.strerror}; is the folder writable?") from error
+    rewrite(bundle.path / MANIFEST, tomli_w.dumps(_plain(manifest)))
+    old = bundle.manifest.arrays
+    if old is not None and old.file != name and old.bundle is None:
+        (bundle.path / old.file).unlink(missing_ok=True)
     return open_bundle(bundle.path)
 
 
@@ -91,10 +104,23 @@ def set_measured(path: Path, measured: dict[str, float | int | str]) -> Bundle:
     """Put figures into the manifest's `measured` table, beside those that are there. Raises BundleError."""
     bundle = open_bundle(path)
     manifest = msgspec.structs.replace(bundle.manifest, measured={**bundle.manifest.measured, **measured})
-    fresh = path / f".{MANIFEST}"
-    fresh.write_text(tomli_w.dumps(_plain(manifest)))
-    fresh.replace(path / MANIFEST)
+    rewrite(path / MANIFEST, tomli_w.dumps(_plain(manifest)))
     return open_bundle(path)
+
+
+def rewrite(path: Path, text: str) -> None:
+    """Replace a text file in one step; its mode and owner stay, a link goes on pointing to it. Raises BundleError."""
+    path = path.resolve()
+    fresh = path.with_name(f".{path.name}")
+    try:
+        fresh.write_text(text)
+        shutil.copymode(path, fresh)
+        with suppress(PermissionError):  # only root gives files away
+            os.chown(fresh, path.stat().st_uid, path.stat().st_gid)
+        fresh.replace(path)
+    except OSError as error:
+        fresh.unlink(missing_ok=True)
+        raise BundleError(f"cannot write {path}: {error.strerror}; is the folder writable?") from error
 
 
 def _entry(name: str, data: bytes) -> dict[str, str]:
@@ -142,13 +168,24 @@ def _golden(manifest: Manifest, files: dict[str, bytes], seed: int) -> bytes:
 
 
 def _replace_folder(path: Path, files: dict[str, bytes]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
-    for name, data in files.items():
-        (fresh / name).write_bytes(data)
-    fresh.chmod(0o755)  # mkdtemp's own is for its maker alone
+    """What an earlier try left behind is put right first."""
     old = path.with_name(f".{path.name}.old")
-    if path.exists():
-        path.rename(old)
-    fresh.rename(path)
+    fresh = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if old.exists() and not path.exists():
+            old.rename(path)
+        shutil.rmtree(old, ignore_errors=True)
+        fresh = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+        for name, data in files.items():
+            (fresh / name).write_bytes(data)
+            (fresh / name).chmod(FILE_MODE)
+        fresh.chmod(FOLDER_MODE)  # mkdtemp's own is for its maker alone
+        if path.exists():
+            path.rename(old)
+        fresh.rename(path)
+    except OSError as error:
+        if fresh is not None:
+            shutil.rmtree(fresh, ignore_errors=True)
+        raise BundleError(f"cannot write {path}: {error.strerror}; is {path.parent} writable?") from error
     shutil.rmtree(old, ignore_errors=True)

@@ -13,37 +13,32 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.bundle import Bundle, Graph, Scoring, Thresholds, Training, open_bundle
-from edge.config import Line, Name, read_line
+from edge.bundle import Bundle, Graph, Scoring, Thresholds, Training
 from edge.engines.session import ENGINES, READS, Engine, Floats, installed, open_session
-from edge.errors import BundleError, ConfigError, DataError, MissingExtra
+from edge.errors import BundleError, MissingExtra
 from edge.inspection.files import read_frame
-from edge.inspection.gate import Gate
-from edge.inspection.model import Model
 from edge.inspection.nearest import Memory, remember, smooth_cells, worst_mean
-from edge.offline.coreset import coreset
+from edge.offline.clusters import FOLDS
+from edge.offline.coreset import CANDIDATES, coreset
 from edge.offline.pack import write_borrowing
-from edge.offline.teach_gate import teach_gate
 from edge.vision.image import prepare
 
-FEWEST = 10
 CELLS = 2000
 WORST = 3
-FOLDS = 5
 Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
 class Seen:
-    """What one graph made of the images. features: `(n, f)`, the gate's; cells: `(n, h * w, d)`, smoothed."""
+    """What one graph made of the images. features: `(n, f)`, the gate's; cells: `(n, h * w, d)` float16,
+    smoothed."""
 
     graph: Graph
     features: Floats
-    cells: Floats
+    cells: NDArray[np.float16]
 
 
 def runnable(gate: Bundle) -> list[tuple[Engine, Graph]]:
@@ -60,9 +55,7 @@ def runnable(gate: Bundle) -> list[tuple[Engine, Graph]]:
 
 
 def look_at(gate: Bundle, images: Sequence[Path], threads: int, show: Progress) -> list[Seen]:
-    """Run every image through each graph. Raises DataError naming a file that is no image, or for too few."""
-    if len(images) < FEWEST:
-        raise DataError(f"{len(images)} good images; {FEWEST} at least, better a hundred")
+    """Run every image through each graph. Raises DataError naming a file that is no image."""
     rule = gate.manifest.input
     whole = rule.views.index("whole")
     seen = []
@@ -73,7 +66,7 @@ def look_at(gate: Bundle, images: Sequence[Path], threads: int, show: Progress) 
             frame = read_frame(path)
             answer = session.run(prepare(frame.pixels, rule, frame.full_scale))
             features.append(answer[0].reshape(-1).copy())
-            cells.append(smooth_cells(answer[1][whole]))
+            cells.append(smooth_cells(answer[1][whole]).astype(np.float16))
             show(f"{graph.file} on {engine}", number + 1, len(images))
         session.close()
         maps = np.stack(cells)
@@ -83,8 +76,10 @@ def look_at(gate: Bundle, images: Sequence[Path], threads: int, show: Progress) 
 
 def make_memory(seen: list[Seen], images: NDArray[np.bool_], count: int, seed: int) -> Memory:
     """A memory of those images alone, `(n,)`. Every number of a cell counts by the inverse of its spread."""
-    d = seen[0].cells.shape[-1]
-    rows = np.concatenate([each.cells[images].reshape(-1, d) for each in seen])
+    which, (_, places, d) = np.flatnonzero(images), seen[0].cells.shape
+    drawn = np.random.default_rng(seed).permutation(len(which) * places)[:CANDIDATES]
+    image, place = which[drawn // places], drawn % places
+    rows = np.concatenate([each.cells[image, place] for each in seen]).astype(np.float32)
     scale = (1 / (np.maximum(rows.std(axis=0), 1e-6) * np.sqrt(d))).astype(np.float32)
     rows *= scale
     # What is kept is what float16 holds, so that the thresholds are set on the very memory that the line reads.
@@ -92,27 +87,27 @@ def make_memory(seen: list[Seen], images: NDArray[np.bool_], count: int, seed: i
 
 
 def held_out(seen: list[Seen], count: int, worst: int, seed: int, show: Progress) -> tuple[Floats, Floats]:
-    """Each image's score and its worst cell, by a memory of the other folds' images; all graphs' in a row.
+    """Each image's score and its worst cell, `(graphs, n)`, by a memory of the other folds' images.
 
     The memory is chosen anew for each fold: one chosen among all images lacks, without an image's own cells, the like
     of them that others had to offer, and every score would come out too high.
     """
     fold = np.arange(len(seen[0].cells)) % FOLDS
-    scores, peaks = [], []
+    scores, peaks = np.zeros((2, len(seen), len(fold)), np.float32)
     for number in range(FOLDS):
         memory = make_memory(seen, fold != number, count, seed)
-        for cells in (cells for each in seen for cells in each.cells[fold == number]):
-            distances = memory.distances(cells)
-            scores.append(worst_mean(distances, worst))
-            peaks.append(float(distances.max()))
+        for row, each in enumerate(seen):
+            for image in np.flatnonzero(fold == number):
+                distances = memory.distances(each.cells[image].astype(np.float32))
+                scores[row, image], peaks[row, image] = worst_mean(distances, worst), distances.max()
         show("threshold", number + 1, FOLDS)
-    return np.array(scores, np.float32), np.array(peaks, np.float32)
+    return scores, peaks
 
 
 @dataclass(frozen=True)
 class Lesson:
     """What is said of the surface. licence, data: of the images, for the manifest. pass_good: share of the good images
-    that the threshold lets pass. gate: whether it is taught too."""
+    that the threshold lets pass. gate: whether it is taught too; where None, if it does not know the surface."""
 
     surface: str
     name: str
@@ -120,12 +115,15 @@ class Lesson:
     licence: str
     command: str
     pass_good: float = 0.98
-    gate: bool = True
+    gate: bool | None = None
     seed: int = 1
 
 
-def teach_judge(gate: Bundle, seen: list[Seen], lesson: Lesson, out: Path, show: Progress) -> Bundle:
-    """Write the bundle of a nearest judge that runs the gate's own graphs; the gate must lie beside it in `out`."""
+def teach_judge(gate: Bundle, seen: list[Seen], lesson: Lesson, out: Path, show: Progress) -> tuple[Bundle, Floats]:
+    """Write the bundle of a nearest judge that runs the gate's own graphs; the gate must lie beside it in `out`.
+
+    Returns with it each image's held-out score, `(n,)`, the worst of all graphs'. Raises BundleError.
+    """
     scores, peaks = held_out(seen, CELLS, WORST, lesson.seed, show)
     images = len(seen[0].cells)
     memory = make_memory(seen, np.ones(images, np.bool_), CELLS, lesson.seed)
@@ -151,72 +149,4 @@ def teach_judge(gate: Bundle, seen: list[Seen], lesson: Lesson, out: Path, show:
             note=f"no training: {memory.good.shape[1]} cells that good images have",
         ),
     }
-    return write_borrowing(out / lesson.name, fields, gate, packed.getvalue())
-
-
-@dataclass(frozen=True)
-class Taught:
-    """admitted: share of the images that the gate takes for the surface. on_the_line: line.toml names the bundle."""
-
-    bundle: str
-    images: int
-    threshold: float
-    admitted: float
-    on_the_line: bool
-
-
-def teach_line(line: Line, lesson: Lesson, images: Sequence[Path], show: Progress) -> Taught:
-    """The judge, the gate, line.toml, in this order. Raises ConfigError, BundleError, DataError, MissingExtra."""
-    if line.config.gate is None:
-        raise ConfigError(f"{line.path} names no gate, whose network a nearest judge looks through; name one")
-    names_of(lesson, line)
-    gate = open_bundle(line.bundles / line.config.gate)
-    if not lesson.gate and lesson.surface not in gate.manifest.surfaces:
-        raise ConfigError(f"the gate {line.config.gate} does not know {lesson.surface}; leave out --no-gate")
-    seen = look_at(gate, images, line.config.threads, show)
-    judge = teach_judge(gate, seen, lesson, line.bundles, show)
-    if lesson.gate:
-        gate = teach_gate(gate, [each.features for each in seen], lesson.surface)
-    on_the_line = add_to_line(line, lesson.surface, lesson.name)
-    share = admitted(gate, seen, lesson.surface, line.config.threads)
-    limit = judge.manifest.thresholds.score or 0.0
-    return Taught(lesson.name, len(images), limit, share, on_the_line)
-
-
-def names_of(lesson: Lesson, line: Line) -> None:
-    """Raises ConfigError for a surface or bundle that line.toml could not name, or a bundle of another kind."""
-    try:
-        msgspec.convert([lesson.surface, lesson.name], tuple[Name, Name])
-    except msgspec.ValidationError as error:
-        raise ConfigError(f"{lesson.surface!r}, {lesson.name!r}: {error}") from error
-    there = line.bundles / lesson.name
-    if there.exists() and open_bundle(there).manifest.kind != "nearest":
-        raise ConfigError(f"{there} is a bundle that was not taught like this; give another --name")
-
-
-def admitted(gate: Bundle, seen: list[Seen], surface: str, threads: int) -> float:
-    """Share of the images that the gate takes for the surface, as each of its graphs sees them."""
-    engine, graph = runnable(gate)[0]
-    session = open_session(engine, gate.read(graph), threads, "cpu")
-    knows = Gate(Model(gate, graph, session))
-    answers = [knows.admission(features) for each in seen for features in each.features]
-    session.close()
-    return float(np.mean([answer.seen and answer.surface == surface for answer in answers]))
-
-
-def add_to_line(line: Line, surface: str, bundle: str) -> bool:
-    """Name the judge at the end of line.toml, all that stands there left as it is; False where the surface has one.
-
-    Raises ConfigError where the file cannot be written.
-    """
-    if surface in line.config.judges:
-        return False
-    text = line.path.read_text().rstrip("\n")
-    fresh = line.path.with_name(f".{line.path.name}")
-    try:
-        fresh.write_text(f'{text}\n\n[judges.{surface}]\nbundle = "{bundle}"\n')
-        fresh.replace(line.path)
-    except OSError as error:
-        raise ConfigError(f"cannot write {line.path}: {error.strerror}; add [judges.{surface}] by hand") from error
-    read_line(line.path)
-    return True
+    return write_borrowing(out / lesson.name, fields, gate, packed.getvalue()), scores.max(axis=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import io
 
 import numpy as np
@@ -10,10 +11,9 @@ from numpy.typing import NDArray
 from edge.bundle import Bundle
 from edge.engines.session import Floats
 from edge.errors import BundleError
-from edge.offline.clusters import cluster, kept_back, threshold
+from edge.offline.clusters import FOLDS, cluster, kept_back, threshold
 from edge.offline.pack import with_arrays
 
-FOLDS = 5
 PER_SURFACE = ("centres", "whiteners", "thresholds")
 
 
@@ -37,7 +37,8 @@ def teach_gate(gate: Bundle, features: list[Floats], surface: str) -> Bundle:
     arrays["surfaces"] = np.array(known)
     packed = io.BytesIO()
     np.savez_compressed(packed, allow_pickle=False, **arrays)
-    return with_arrays(gate, packed.getvalue(), tuple(known))
+    note = f"edge teach {surface}, {datetime.date.today()}, {len(features[0])} good images"
+    return with_arrays(gate, packed.getvalue(), tuple(known), note)
 
 
 def learn(

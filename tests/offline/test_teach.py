@@ -106,14 +106,113 @@ def test_what_stood_in_the_line_and_in_the_gate_stays(tmp_path: Path, images: Pa
 
 
 @needs_onnx
-def test_a_surface_taught_again_replaces_what_was_known(tmp_path: Path, images: Path) -> None:
+def test_a_surface_taught_again_has_a_new_judge_and_the_gate_as_it_was(tmp_path: Path, images: Path) -> None:
     path = write_line(tmp_path / "line")
     teach("light", images, "--config", path)
+    path.write_text(path.read_text() + "threshold = 3.0\n")
+    text, gate = path.read_text(), open_bundle(tmp_path / "line" / "gate").sha256
+    code, said = teach("light", images, "--config", path, "--pass-good", 0.5)
+    assert code == 0 and "has a threshold of its own for light" in said
+    assert path.read_text() == text
+    assert open_bundle(tmp_path / "line" / "gate").sha256 == gate
+    code, said = teach("light", images, "--config", path, "--name", "other", "--gate")
+    assert code == 0 and "name other there to use the new one" in said
+    assert open_bundle(tmp_path / "line" / "gate").manifest.surfaces == ("dark", "light")
+    assert not verify_bundle(open_bundle(tmp_path / "line" / "nearest-light"))[0].error
+
+
+@needs_onnx
+def test_defects_in_folders_inside_are_never_learnt(tmp_path: Path, images: Path) -> None:
+    path = write_line(tmp_path / "line")
+    (images / "bad").mkdir()
+    cv2.imwrite(str(images / "bad" / "1.png"), good(1))
+    code, said = teach("light", images, "--config", path)
+    assert code == 16 and f"{images / 'bad'} is a folder inside the one given" in said
+    assert not (tmp_path / "line" / "nearest-light").exists()
+
+
+@needs_onnx
+@pytest.mark.parametrize(
+    ("pixels", "name", "complaint"),
+    [(good(50), "1_mask.png", "is a mask by its name"), (good(50)[:8, :8], "small.png", "is 8 x 8 pixels")],
+)
+def test_what_is_no_good_image_is_refused_by_name(
+    tmp_path: Path, images: Path, pixels: NDArray[np.uint8], name: str, complaint: str
+) -> None:
+    cv2.imwrite(str(images / name), pixels)
+    code, said = teach("light", images, "--config", write_line(tmp_path / "line"))
+    assert code == 16 and name in said and complaint in said
+
+
+@needs_onnx
+def test_one_picture_given_often_counts_once(tmp_path: Path) -> None:
+    folder = tmp_path / "same"
+    folder.mkdir()
+    for number in range(12):
+        cv2.imwrite(str(folder / f"{number}.png"), good(1))
+    code, said = teach("light", folder, "--config", write_line(tmp_path / "line"))
+    assert code == 16 and "1 different good images" in said
+
+
+@needs_onnx
+def test_a_surface_that_the_gate_knows_by_another_name_is_told(tmp_path: Path, images: Path) -> None:
+    path = write_line(tmp_path / "line")
+    teach("light", images, "--config", path)
+    code, said = teach("dark", images, "--config", path)
+    assert code == 1 and "takes the others for light" in said
+
+
+@needs_onnx
+def test_a_name_with_a_dot_is_quoted_and_another_surfaces_bundle_is_left_alone(tmp_path: Path, images: Path) -> None:
+    path = write_line(tmp_path / "line")
+    code, said = teach("fab.04", images, "--config", path)
+    assert code == 0, said
+    assert read_line(path).config.judges["fab.04"].bundle == "nearest-fab.04"
+    code, said = teach("light", images, "--config", path, "--name", "nearest-fab.04")
+    assert code == 10 and "is a nearest of fab.04; give another --name" in said
+
+
+@needs_onnx
+def test_a_line_that_takes_no_further_table_is_left_as_it_was(tmp_path: Path, images: Path) -> None:
+    path = write_line(tmp_path / "line")
+    path.write_text(path.read_text().replace("[judges]", "judges = {}"))
     text = path.read_text()
     code, said = teach("light", images, "--config", path)
-    assert code == 0 and "has a judge for light already" in said
-    assert path.read_text() == text
-    assert open_bundle(tmp_path / "line" / "gate").manifest.surfaces == ("dark", "light")
+    assert code == 10 and "does not take a further [judges.light]" in said
+    assert path.read_text() == text and not (tmp_path / "line" / "nearest-light").exists()
+
+
+@needs_onnx
+def test_the_lines_file_keeps_its_mode_and_stays_behind_its_link(tmp_path: Path, images: Path) -> None:
+    path = write_line(tmp_path / "line")
+    path.chmod(0o640)
+    link = tmp_path / "line" / "link.toml"
+    link.symlink_to(path)
+    assert teach("light", images, "--config", link)[0] == 0
+    assert link.is_symlink() and "light" in path.read_text() and path.stat().st_mode & 0o777 == 0o640
+    assert all(file.stat().st_mode & 0o444 == 0o444 for file in (tmp_path / "line" / "nearest-light").iterdir())
+
+
+@needs_onnx
+def test_what_a_killed_try_left_behind_is_put_right(tmp_path: Path, images: Path) -> None:
+    path = write_line(tmp_path / "line")
+    teach("light", images, "--config", path)
+    old = tmp_path / "line" / ".nearest-light.old"
+    (tmp_path / "line" / "nearest-light").rename(old)
+    assert teach("light", images, "--config", path)[0] == 0
+    assert not old.exists() and open_bundle(tmp_path / "line" / "nearest-light").manifest.kind == "nearest"
+
+
+@needs_onnx
+def test_more_worst_cells_than_there_are_is_undefined_not_the_daemons_end(tmp_path: Path, images: Path) -> None:
+    path = write_line(tmp_path / "line")
+    teach("light", images, "--config", path)
+    manifest = tmp_path / "line" / "nearest-light" / "manifest.toml"
+    manifest.write_text(manifest.read_text().replace("worst = 3", "worst = 500"))
+    pipeline = open_pipeline(read_line(path))
+    inspection = pipeline.inspect(read_frame(tmp_path / "whole.png"))
+    pipeline.close()
+    assert (inspection.evaluation, inspection.reason) == (Evaluation.UNDEFINED, "bad_score")
 
 
 @needs_onnx
@@ -123,7 +222,7 @@ def test_the_gate_is_left_alone_where_that_is_wanted_and_it_knows_the_surface(tm
     code, said = teach("light", images, "--config", path, "--no-gate")
     assert code == 10 and "does not know light" in said
     code, said = teach("dark", images, "--config", path, "--no-gate")
-    assert code == 0, said
+    assert code == 1 and "calls the others unseen" in said
     assert open_bundle(tmp_path / "line" / "gate").sha256 == before
 
 
@@ -132,7 +231,7 @@ def test_too_few_images_or_none_are_refused_before_anything_is_written(tmp_path:
     path = write_line(tmp_path / "line")
     few = sorted(images.iterdir())[:3]
     code, said = teach("light", *few, "--config", path)
-    assert code == 16 and "3 good images" in said
+    assert code == 16 and "3 different good images" in said
     code, said = teach("../light", images, "--config", path)
     assert code == 10 and "../light" in said
     assert not (tmp_path / "line" / "nearest-light").exists()
@@ -144,7 +243,7 @@ def test_a_network_that_its_lender_lost_is_missed_by_name(tmp_path: Path, images
     teach("light", images, "--config", path)
     (tmp_path / "line" / "gate" / "model.onnx").write_bytes(b"another")
     result = CliRunner().invoke(main, ["verify", str(tmp_path / "line" / "nearest-light")])
-    assert result.exit_code == 11 and "model.onnx was altered" in result.output
+    assert result.exit_code == 11 and "make or teach nearest-light again" in result.output
 
 
 def test_a_coreset_leaves_no_row_far_away() -> None:

@@ -1,0 +1,160 @@
+"""`edge teach` from end to end: check all that can be checked, look, write the judge, the gate and line.toml."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tomllib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import tomli_w
+
+from edge.bundle import Bundle, open_bundle
+from edge.config import Line, LineConfig, Name, read_line
+from edge.engines.session import Floats, open_session
+from edge.errors import ConfigError, DataError
+from edge.inspection.assemble import line_bundles
+from edge.inspection.files import read_frame
+from edge.inspection.gate import Gate
+from edge.inspection.model import Model
+from edge.offline.pack import rewrite
+from edge.offline.teach import Lesson, Progress, Seen, look_at, runnable, teach_judge
+from edge.offline.teach_gate import teach_gate
+from edge.vision.files import find_images
+
+FEWEST, MOST = 10, 1000
+LEAST_SIDE = 32
+ODD = 2.0
+ENOUGH = 0.9
+
+
+@dataclass(frozen=True)
+class Taught:
+    """admitted: share of the images that the gate takes for the surface. odd: images that look least like the others.
+    notes: what somebody has to know or do, a sentence each."""
+
+    bundle: str
+    images: int
+    threshold: float
+    admitted: float
+    gate_taught: bool
+    odd: tuple[str, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def good(self) -> bool:
+        return self.admitted >= ENOUGH
+
+
+def teach_line(line: Line, lesson: Lesson, places: Sequence[Path], show: Progress) -> Taught:
+    """Raises ConfigError, BundleError, DataError, MissingExtra; most before anything is written."""
+    gate = _gate_of(line, lesson)
+    text = with_judge(line, lesson)
+    images = good_images(places)
+    seen = look_at(gate, images, line.config.threads, show)
+    judge, scores = teach_judge(gate, seen, lesson, line.bundles, show)
+    teach_it = lesson.surface not in gate.manifest.surfaces if lesson.gate is None else lesson.gate
+    if teach_it:
+        gate = teach_gate(gate, [each.features for each in seen], lesson.surface)
+    if text is not None:
+        rewrite(line.path, text)
+    line_bundles(read_line(line.path))
+    share, thief = admitted(gate, seen, lesson.surface, line.config.threads)
+    odd = [images[i].name for i in np.argsort(-scores) if scores[i] > ODD * np.median(scores)]
+    notes = [*_notes(line, lesson), *([_too_few(share, thief, lesson.surface)] if share < ENOUGH else [])]
+    limit = judge.manifest.thresholds.score or 0.0
+    return Taught(lesson.name, len(images), limit, share, teach_it, tuple(odd), tuple(notes))
+
+
+def _gate_of(line: Line, lesson: Lesson) -> Bundle:
+    """The line's gate, once the lesson's names are known to be usable. Raises ConfigError."""
+    if line.config.gate is None:
+        raise ConfigError(f"{line.path} names no gate, whose network a nearest judge looks through; name one")
+    try:
+        msgspec.convert([lesson.surface, lesson.name], tuple[Name, Name])
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{lesson.surface!r}, {lesson.name!r}: {error}") from error
+    there = line.bundles / lesson.name
+    if there.exists():
+        old = open_bundle(there).manifest
+        if (old.kind, old.surfaces) != ("nearest", (lesson.surface,)):
+            raise ConfigError(f"{there} is a {old.kind} of {', '.join(old.surfaces)}; give another --name")
+    gate = open_bundle(line.bundles / line.config.gate)
+    if lesson.gate is False and lesson.surface not in gate.manifest.surfaces:
+        raise ConfigError(f"the gate {line.config.gate} does not know {lesson.surface}; leave out --no-gate")
+    for folder in (line.bundles, gate.path, line.path.resolve().parent):
+        if not os.access(folder, os.W_OK):
+            raise ConfigError(f"cannot write into {folder}; run edge teach as a user who may")
+    return gate
+
+
+def good_images(places: Sequence[Path]) -> list[Path]:
+    """Files as given and those of folders, each picture once. Raises DataError: for folders inside a folder, among
+    which those of defects may be; for masks, tiny pictures, too few, too many."""
+    found: dict[bytes, Path] = {}
+    for path in find_images(places):
+        if any(place.is_dir() and path.parent != place and path.is_relative_to(place) for place in places):
+            raise DataError(f"{path.parent} is a folder inside the one given; name the folder of good images itself")
+        if path.stem.endswith("_mask"):
+            raise DataError(f"{path} is a mask by its name; give good images alone")
+        pixels = read_frame(path).pixels
+        if min(pixels.shape[:2]) < LEAST_SIDE:
+            raise DataError(f"{path} is {pixels.shape[1]} x {pixels.shape[0]} pixels; {LEAST_SIDE} a side at least")
+        found.setdefault(hashlib.sha256(pixels.tobytes()).digest(), path)
+    if not FEWEST <= len(found) <= MOST:
+        raise DataError(f"{len(found)} different good images; {FEWEST} at least, better a hundred, {MOST} at most")
+    return list(found.values())
+
+
+def with_judge(line: Line, lesson: Lesson) -> str | None:
+    """line.toml with the judge at its end, all that stands there left as it is; None where the surface has one.
+
+    Raises ConfigError where that would not be a line.
+    """
+    if lesson.surface in line.config.judges:
+        return None
+    addition = tomli_w.dumps({"judges": {lesson.surface: {"bundle": lesson.name}}})
+    text = line.path.read_text().rstrip("\n") + "\n\n" + addition
+    try:
+        msgspec.convert(tomllib.loads(text), LineConfig)
+    except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+        raise ConfigError(f"{line.path} does not take a further [judges.{lesson.surface}]: {error}") from error
+    return text
+
+
+def admitted(gate: Bundle, seen: list[Seen], surface: str, threads: int) -> tuple[float, str]:
+    """Share of the images that the gate takes for the surface, as each of its graphs sees them; and what it takes most
+    of the others for."""
+    engine, graph = runnable(gate)[0]
+    session = open_session(engine, gate.read(graph), threads, "cpu")
+    knows = Gate(Model(gate, graph, session))
+    rows: list[Floats] = [features for each in seen for features in each.features]
+    answers = [knows.admission(features) for features in rows]
+    session.close()
+    called = Counter(answer.surface if answer.seen else "unseen" for answer in answers)
+    own = called.pop(surface, 0)
+    return own / len(answers), max(called, key=lambda name: called[name], default="")
+
+
+def _too_few(share: float, thief: str, surface: str) -> str:
+    what = "calls the others unseen" if thief == "unseen" else f"takes the others for {thief}"
+    return (
+        f"the gate takes only {share:.1%} of the images for {surface} and {what}: is it all one surface, and a new one?"
+    )
+
+
+def _notes(line: Line, lesson: Lesson) -> list[str]:
+    judge = line.config.judges.get(lesson.surface)
+    if judge is None:
+        return []
+    if lesson.name not in judge.bundles:
+        return [f"{line.path} judges {lesson.surface} by {judge.bundle}; name {lesson.name} there to use the new one"]
+    own = [judge.threshold, *(region.threshold for region in judge.regions.values())]
+    return (
+        [f"{line.path} has a threshold of its own for {lesson.surface}; look whether it still fits"] if any(own) else []
+    )
