@@ -66,15 +66,24 @@ class JudgeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class PartsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A part made of several frames: those of the line, whatever the camera, that name the same part_id.
+    """A part made of several frames: those of the line that name the same part_id.
 
-    frames: how many. within_ms: from its first frame received to its last; what is missing then is missed. waiting: how
-    many parts may wait for frames at once; one more, and the oldest is answered as it is.
+    frames: how many. cameras: how many of them by each camera's name; where it is left out any camera's count, so that
+    one that is triggered twice stands in for one that is dead. within_ms: from its first frame received to its last;
+    what is missing then is missed. waiting: how many parts may wait for frames at once; one more, and the oldest is
+    answered as it is.
     """
 
     frames: Annotated[int, msgspec.Meta(ge=1, le=1024)]
     within_ms: Annotated[float, msgspec.Meta(gt=0, le=86_400_000)]
     waiting: Annotated[int, msgspec.Meta(ge=1, le=65536)] = 64
+    cameras: dict[Name, Annotated[int, msgspec.Meta(ge=1)]] = {}
+
+    def __post_init__(self) -> None:
+        if self.cameras and sum(self.cameras.values()) != self.frames:
+            raise ValueError(
+                f"cameras give {sum(self.cameras.values())} frames, frames = {self.frames}; make them agree"
+            )
 
 
 class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

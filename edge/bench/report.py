@@ -184,7 +184,7 @@ def print_report(report: Report, console: Console) -> None:
         _print_remarks(row, console)
     _print_faster(report.rows, console)
     if report.answer is None:
-        console.print("no target: give --target-ms, or [targets] in the manifest")
+        console.print("no target: give --target-ms, or [targets] in the manifest", markup=False)
 
 
 def _ms(value: float | None) -> str:

@@ -8,6 +8,7 @@ OK is last: it needs every frame, and every one of them OK.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -16,6 +17,7 @@ from edge.records import Evaluation, PartReason, Verdict
 
 WORST_LAST = (Evaluation.OK, Evaluation.NOT_DECIDABLE, Evaluation.UNDEFINED, Evaluation.NOT_OK)
 RANK = {evaluation: rank for rank, evaluation in enumerate(WORST_LAST)}
+TOO_MANY = 4  # times the frames of a part, while one of its cameras is still missing
 
 FrameKey = tuple[str, str | None, int | None]
 
@@ -77,8 +79,10 @@ class Parts:
         before = part.frames.get(_key(verdict))  # a frame that came twice is one frame, and what was worse of it stays
         if before is None or RANK[Evaluation(verdict.evaluation)] > RANK[Evaluation(before.evaluation)]:
             part.frames[_key(verdict)] = verdict
-        if len(part.frames) >= self.rule.frames:
+        if not self._lacking(part):
             answers.append(self._end(verdict.part_id))
+        elif len(part.frames) >= TOO_MANY * self.rule.frames:
+            answers.append(self._end(verdict.part_id, "incomplete", "the other cameras sent too many"))
         return answers
 
     def expire(self, now_ns: int) -> list[PartAnswer]:
@@ -95,10 +99,17 @@ class Parts:
 
     def _end(self, part_id: str, reason: PartReason = "incomplete", why: str = "") -> PartAnswer:
         part = self._waiting.pop(part_id)
-        came, wanted = len(part.frames), self.rule.frames
-        if came >= wanted:
-            return self._answer(part_id, part, None, "")
-        return self._answer(part_id, part, reason, f"{came} of {wanted} frames came: {why}")
+        lacking = self._lacking(part)
+        return self._answer(part_id, part, reason if lacking else None, f"{lacking}: {why}" if lacking else "")
+
+    def _lacking(self, part: _Waiting) -> str:
+        """What has not come yet, in words; empty where the part is complete."""
+        if not self.rule.cameras:
+            came, wanted = len(part.frames), self.rule.frames
+            return f"{came} of {wanted} frames came" if came < wanted else ""
+        by_camera = Counter(verdict.camera for verdict in part.frames.values())
+        short = [f"{by_camera[name]} of {n} by {name}" for name, n in self.rule.cameras.items() if by_camera[name] < n]
+        return f"{', '.join(short)} came" if short else ""
 
     def _answer(self, part_id: str | None, part: _Waiting, fault: PartReason | None, detail: str) -> PartAnswer:
         """fault: why it cannot be OK whatever its frames say; None where all came."""

@@ -160,3 +160,36 @@ def test_whatever_comes_nothing_is_lost_nothing_grows_and_nothing_unsure_is_ok(
         good = all(v.evaluation == Evaluation.OK for v in answer.frames)
         assert (answer.evaluation is Evaluation.OK) == (sure and good)
         assert (answer.evaluation is Evaluation.NOT_OK) == any(v.evaluation == Evaluation.NOT_OK for v in answer.frames)
+
+
+def by_cameras(**wanted: int) -> Parts:
+    return Parts(PartsConfig(frames=sum(wanted.values()), within_ms=100, cameras=wanted))
+
+
+def test_a_camera_triggered_twice_does_not_stand_in_for_a_dead_one() -> None:
+    line = by_cameras(left=1, right=1)
+    assert not line.add(frame(camera="left", seq=0), 0)
+    assert not line.add(frame(camera="left", seq=1), 1)
+    (answer,) = line.expire(200 * MS)
+    assert (answer.evaluation, answer.reason) == (Evaluation.UNDEFINED, "incomplete")
+    assert answer.detail.startswith("0 of 1 by right came")
+
+
+def test_a_part_is_complete_once_each_camera_has_sent_its_frames() -> None:
+    line = by_cameras(left=2, right=1)
+    assert not line.add(frame(camera="left", seq=0), 0)
+    assert not line.add(frame(camera="right", seq=0), 1)
+    (answer,) = line.add(frame(camera="left", seq=1), 2)
+    assert answer.evaluation is Evaluation.OK and len(answer.frames) == 3
+
+
+def test_frames_without_end_of_one_camera_are_not_kept_without_end() -> None:
+    line = by_cameras(left=1, right=1)
+    ended = [answer for seq in range(20) for answer in line.add(frame(camera="left", seq=seq), seq)]
+    assert [len(answer.frames) for answer in ended] == [8, 8]
+    assert all(answer.evaluation is Evaluation.UNDEFINED for answer in ended)
+
+
+def test_frames_and_cameras_must_agree() -> None:
+    with pytest.raises(ValueError, match="cameras give 2 frames, frames = 3"):
+        PartsConfig(frames=3, within_ms=100, cameras={"left": 1, "right": 1})
