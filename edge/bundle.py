@@ -141,11 +141,11 @@ class Bundle(msgspec.Struct, frozen=True):
             data = path.read_bytes()
         except OSError as error:
             raise BundleError(f"{path}: {error.strerror}; the manifest names it, bring the bundle anew") from error
-        if hashlib.sha256(data).hexdigest() != entry.sha256 and entry.bundle:
+        if hashlib.sha256(data).hexdigest() == entry.sha256:
+            return data
+        if entry.bundle:
             raise BundleError(f"{path} is not what {self.path} was made with; make or teach {self.manifest.name} again")
-        if hashlib.sha256(data).hexdigest() != entry.sha256:
-            raise BundleError(f"{path} was altered: its SHA-256 is not the manifest's; bring the bundle anew")
-        return data
+        raise BundleError(f"{path} was altered: its SHA-256 is not the manifest's; bring the bundle anew")
 
     def read_arrays(self, entry: File) -> dict[str, NDArray[np.generic]]:
         """The arrays of an .npz file; never a pickle."""

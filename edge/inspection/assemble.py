@@ -11,7 +11,7 @@ from edge.engines.measure import example_batch
 from edge.engines.session import Engine, Session, open_session
 from edge.errors import ConfigError
 from edge.inspection.gate import Gate
-from edge.inspection.judge import Judge
+from edge.inspection.judge import Judge, Scorer
 from edge.inspection.kinds import Kinds
 from edge.inspection.model import Kept, Model
 from edge.inspection.nearest import NearestJudge
@@ -22,7 +22,7 @@ from edge.inspection.score_map import ScoreMapJudge
 from edge.inspection.segdec import SegDecJudge
 from edge.verify import check_golden
 
-JUDGES: dict[str, type[SegDecJudge] | type[ReconstructionJudge] | type[NearestJudge] | type[ScoreMapJudge]] = {
+JUDGES: dict[str, type[Scorer]] = {
     "segdec": SegDecJudge,
     "reconstruction": ReconstructionJudge,
     "nearest": NearestJudge,
@@ -75,15 +75,16 @@ def open_pipeline(line: Line, say: Callable[[str], None] = _nothing) -> Pipeline
     bundles = line_bundles(line)
     chosen = choose_graphs(line, list(bundles.values()), say)
     models: dict[str, Model] = {}
-    opened: dict[tuple[Engine, str], tuple[Session, Kept]] = {}
+    opened: dict[tuple[Engine, str, str], tuple[Session, Kept]] = {}
     for name, bundle in bundles.items():
         engine, graph = chosen[name]
-        data = bundle.read(graph)
-        if (engine, graph.sha256) not in opened:  # bundles that name one file share its session
-            opened[engine, graph.sha256] = open_session(engine, data, config.threads, config.device), Kept()
-        session, kept = opened[engine, graph.sha256]
-        check_golden(bundle, graph, session)
-        session.run(example_batch(bundle))  # at the size of a real frame, so that the first part does not pay for it
+        looked = engine, graph.sha256, bundle.manifest.golden.sha256
+        if looked not in opened:  # bundles that name the same files share a session, its golden frame run once
+            session = open_session(engine, bundle.read(graph), config.threads, config.device)
+            check_golden(bundle, graph, session)
+            session.run(example_batch(bundle))  # of a real frame's size, so that the first part does not pay for it
+            opened[looked] = session, Kept()
+        session, kept = opened[looked]
         models[name] = Model(bundle, graph, session, kept=kept)
         say(f"{name}: {models[name].runs_on}")
     gate = Gate(models[config.gate]) if config.gate else None
@@ -95,7 +96,7 @@ def open_pipeline(line: Line, say: Callable[[str], None] = _nothing) -> Pipeline
 def open_judge(judge: JudgeConfig, models: dict[str, Model]) -> Judge:
     """Over the whole frame, or over its regions. A threshold of the judge's is meant for the judge's own bundle."""
 
-    def opened(bundle: str, threshold: float | None) -> Judge:
+    def opened(bundle: str, threshold: float | None) -> Scorer:
         return JUDGES[models[bundle].manifest.kind](models[bundle], threshold)
 
     if not judge.regions:

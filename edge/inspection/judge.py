@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from edge.vision.boxes import find_defects, worst_place
 
 
 class Judge(Protocol):
-    """One bundle of a surface, opened on one engine. threshold: a frame's score above it is a rejection."""
+    """What the pipeline asks about a frame: a scorer, or one for each region. threshold: a score above it rejects."""
 
     model: Model
     threshold: float
@@ -26,14 +27,38 @@ class Judge(Protocol):
         ...
 
 
-@runtime_checkable
-class Scorer(Protocol):
-    """A judge whose frames can be run as one batch, and whose finding is their score and map against its thresholds
-    (`finding` below) and nothing else."""
+class Scorer(ABC):
+    """One bundle of a surface, opened on one engine: each frame's score and map against the bundle's thresholds."""
 
+    def __init__(self, model: Model, threshold: float | None = None) -> None:
+        """threshold: the line's own. Raises BundleError where the bundle has none, or is not fit for this judge."""
+        self.model = model
+        self.threshold = score_threshold(model.bundle, threshold)
+        map_threshold(model.bundle)  # refused now rather than at the first defect
+
+    def inspect(self, frame: Frame) -> Finding:
+        """See Judge.inspect."""
+        ((score, scores),) = self.score_all([frame])
+        return finding(self.model.bundle, score, self.threshold, scores, frame)
+
+    @abstractmethod
     def score_all(self, frames: Sequence[Frame]) -> list[tuple[float, Floats]]:
-        """Each frame's score and `(h, w)` map, not yet looked at. Raises EngineError, FrameError."""
-        ...
+        """Each frame's score and `(h, w)` map, one batch where the network takes it. Raises EngineError, FrameError,
+        ScoreError."""
+
+
+class ProbabilityScorer(Scorer):
+    """One whose network answers with logits; its score is a probability."""
+
+    def __init__(self, model: Model, threshold: float | None = None) -> None:
+        if threshold is not None and not 0 <= threshold < 1:
+            raise BundleError(f"{model.bundle.path}: threshold = {threshold} in line.toml; its score lies in 0..1")
+        super().__init__(model, threshold)
+
+
+def sigmoid(logits: Floats) -> Floats:
+    """Logits -> probabilities, without overflow; float32."""
+    return np.asarray(0.5 + 0.5 * np.tanh(0.5 * logits), np.float32)
 
 
 def one_batch(batches: Sequence[Floats]) -> Floats:

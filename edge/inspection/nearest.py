@@ -7,6 +7,7 @@ has just looked at costs a matrix product. The cells of the `whole` view are use
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,9 +17,9 @@ from numpy.typing import NDArray
 
 from edge.engines.session import Floats
 from edge.errors import BundleError, ScoreError
-from edge.inspection.judge import finding, map_threshold, score_threshold
+from edge.inspection.judge import Scorer
 from edge.inspection.model import Model
-from edge.records import Finding, Frame
+from edge.records import Frame
 
 ENLARGED = 4  # the map is drawn this much finer than its cells, so that boxes follow what lies between them
 
@@ -58,12 +59,10 @@ def worst_mean(distance: Floats, worst: int) -> float:
     return float(np.partition(distance, -worst)[-worst:].mean())
 
 
-class NearestJudge:
+class NearestJudge(Scorer):
     def __init__(self, model: Model, threshold: float | None = None) -> None:
         """Raises BundleError where the bundle's arrays are missing or make no memory."""
-        self.model = model
-        self.threshold = score_threshold(model.bundle, threshold)
-        map_threshold(model.bundle)  # refused now rather than at the first defect
+        super().__init__(model, threshold)
         entry, rule = model.manifest.arrays, model.manifest.input
         if entry is None:
             raise BundleError(f"{model.bundle.path}: a nearest judge needs [arrays] with its memory of good cells")
@@ -72,23 +71,19 @@ class NearestJudge:
         self._view = rule.views.index("whole")
         self.memory = _memory(model.bundle.read_arrays(entry), model.bundle.path / entry.file)
 
-    def distance_map(self, frame: Frame) -> Floats:
-        """`(h, w)`: each cell's distance to the nearest good one."""
+    def score_all(self, frames: Sequence[Frame]) -> list[tuple[float, Floats]]:
+        """The mean of a frame's worst cells, and the distance of each to the nearest good one, drawn finer."""
+        return [self._score(frame) for frame in frames]
+
+    def _score(self, frame: Frame) -> tuple[float, Floats]:
+        name, worst = self.model.manifest.name, self.model.manifest.scoring.worst
         cells = smooth_cells(self.model.look_again(frame)[1][self._view])
         h, w, d = cells.shape
-        if d != len(self.memory.scale):
-            raise ScoreError(f"the judge {self.model.manifest.name} answered with {d} numbers a cell")
-        return self.memory.distances(cells.reshape(-1, d)).reshape(h, w)
-
-    def inspect(self, frame: Frame) -> Finding:
-        """The score is the mean of the worst cells. Raises ScoreError, EngineError, FrameError."""
-        found = self.distance_map(frame)
-        if found.size < self.model.manifest.scoring.worst:
-            raise ScoreError(f"the judge {self.model.manifest.name} has {found.size} cells, fewer than scoring.worst")
-        score = worst_mean(found.reshape(-1), self.model.manifest.scoring.worst)
-        size = (found.shape[1] * ENLARGED, found.shape[0] * ENLARGED)
-        fine = np.asarray(cv2.resize(found, size, interpolation=cv2.INTER_LINEAR), np.float32)
-        return finding(self.model.bundle, score, self.threshold, fine, frame)
+        if d != len(self.memory.scale) or h * w < worst:
+            raise ScoreError(f"the judge {name} answered with {h * w} cells of {d} numbers; its memory is of others")
+        found = self.memory.distances(cells.reshape(-1, d))
+        fine = cv2.resize(found.reshape(h, w), (w * ENLARGED, h * ENLARGED), interpolation=cv2.INTER_LINEAR)
+        return worst_mean(found, worst), np.asarray(fine, np.float32)
 
 
 def _memory(arrays: dict[str, NDArray[np.generic]], where: Path) -> Memory:

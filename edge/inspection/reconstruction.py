@@ -10,9 +10,9 @@ import numpy as np
 from edge.bundle import Scoring
 from edge.engines.session import Floats
 from edge.inspection.density import read_density
-from edge.inspection.judge import finding, map_threshold, one_batch, score_threshold
+from edge.inspection.judge import Scorer, one_batch
 from edge.inspection.model import Model
-from edge.records import Finding, Frame
+from edge.records import Frame
 from edge.vision.image import InputRule, prepare
 from edge.vision.patches import cut, stitch
 from edge.vision.similarity import ssim_map
@@ -32,17 +32,10 @@ def pooled(scores: Floats, scoring: Scoring, rule: InputRule) -> float:
     return float(scores.max() if scoring.pooling == "max" else scores.mean())
 
 
-class ReconstructionJudge:
+class ReconstructionJudge(Scorer):
     def __init__(self, model: Model, threshold: float | None = None) -> None:
-        self.model = model
-        self.threshold = score_threshold(model.bundle, threshold)
-        map_threshold(model.bundle)  # refused now rather than at the first defect
+        super().__init__(model, threshold)
         self.density = read_density(model.bundle)
-
-    def inspect(self, frame: Frame) -> Finding:
-        """See Judge.inspect."""
-        ((score, scores),) = self.score_all([frame])
-        return finding(self.model.bundle, score, self.threshold, scores, frame)
 
     def score_all(self, frames: Sequence[Frame]) -> list[tuple[float, Floats]]:
         """Cut, rebuild, stitch, compare; where the network gives its latent code, ask for its density as well, and the

@@ -11,7 +11,7 @@ import numpy as np
 
 from edge.engines.session import Floats
 from edge.errors import FrameError
-from edge.inspection.judge import Judge, Scorer, finding
+from edge.inspection.judge import Scorer, finding
 from edge.inspection.model import Model
 from edge.records import Box, Defect, Finding, Frame, RegionScore
 
@@ -24,7 +24,7 @@ class Region:
 
     name: str
     boxes: tuple[Box, ...]
-    judge: Judge
+    judge: Scorer
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,10 +87,8 @@ class RegionJudge:
 
 
 def judge_patches(patches: Sequence[Patch]) -> list[Finding]:
-    """Patches of one model, as one batch where its judge can."""
+    """Patches of one model, as one batch."""
     judge = patches[0].region.judge
-    if not isinstance(judge, Scorer):
-        return [patch.region.judge.inspect(patch.frame) for patch in patches]
     scored = judge.score_all([patch.frame for patch in patches])
     return [
         finding(judge.model.bundle, score, patch.region.judge.threshold, scores, patch.frame)

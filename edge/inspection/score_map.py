@@ -9,11 +9,8 @@ import numpy as np
 
 from edge.bundle import Scoring
 from edge.engines.session import Floats
-from edge.errors import BundleError
-from edge.inspection.judge import finding, map_threshold, one_batch, score_threshold
-from edge.inspection.model import Model
-from edge.inspection.segdec import sigmoid
-from edge.records import Finding, Frame
+from edge.inspection.judge import ProbabilityScorer, one_batch, sigmoid
+from edge.records import Frame
 from edge.vision.image import prepare
 
 
@@ -25,19 +22,7 @@ def smoothed_score(scores: Floats, scoring: Scoring) -> float:
     return float(scores.max() if scoring.pooling == "max" else scores.mean())
 
 
-class ScoreMapJudge:
-    def __init__(self, model: Model, threshold: float | None = None) -> None:
-        if threshold is not None and not 0 <= threshold < 1:
-            raise BundleError(f"{model.bundle.path}: threshold = {threshold} in line.toml; its score lies in 0..1")
-        self.model = model
-        self.threshold = score_threshold(model.bundle, threshold)
-        map_threshold(model.bundle)  # refused now rather than at the first defect
-
-    def inspect(self, frame: Frame) -> Finding:
-        """See Judge.inspect."""
-        ((score, scores),) = self.score_all([frame])
-        return finding(self.model.bundle, score, self.threshold, scores, frame)
-
+class ScoreMapJudge(ProbabilityScorer):
     def score_all(self, frames: Sequence[Frame]) -> list[tuple[float, Floats]]:
         """The graph answers with logits, maps `(n, 1, h, w)`."""
         rule, scoring = self.model.manifest.input, self.model.manifest.scoring
