@@ -36,7 +36,6 @@ class Seen:
     """What one graph made of the images. features: `(n, f)`, the gate's; cells: `(n, h * w, d)` float16,
     smoothed."""
 
-    graph: Graph
     features: Floats
     cells: NDArray[np.float16]
 
@@ -58,20 +57,21 @@ def look_at(gate: Bundle, images: Sequence[Path], threads: int, show: Progress) 
     """Run every image through each graph. Raises DataError naming a file that is no image."""
     rule = gate.manifest.input
     whole = rule.views.index("whole")
-    seen = []
-    for engine, graph in runnable(gate):
-        session = open_session(engine, gate.read(graph), threads, "cpu")
-        features, cells = [], []
-        for number, path in enumerate(images):
-            frame = read_frame(path)
-            answer = session.run(prepare(frame.pixels, rule, frame.full_scale))
-            features.append(answer[0].reshape(-1).copy())
-            cells.append(smooth_cells(answer[1][whole]).astype(np.float16))
-            show(f"{graph.file} on {engine}", number + 1, len(images))
+    sessions = [open_session(engine, gate.read(graph), threads, "cpu") for engine, graph in runnable(gate)]
+    features: list[list[Floats]] = [[] for _ in sessions]
+    cells: list[list[NDArray[np.float16]]] = [[] for _ in sessions]
+    for number, path in enumerate(images):
+        frame = read_frame(path)
+        batch = prepare(frame.pixels, rule, frame.full_scale)
+        for session, its_features, its_cells in zip(sessions, features, cells, strict=True):
+            answer = session.run(batch)
+            its_features.append(answer[0].reshape(-1).copy())
+            smooth = smooth_cells(answer[1][whole])
+            its_cells.append(smooth.reshape(-1, smooth.shape[-1]).astype(np.float16))
+        show("looking", number + 1, len(images))
+    for session in sessions:
         session.close()
-        maps = np.stack(cells)
-        seen.append(Seen(graph, np.stack(features), maps.reshape(len(maps), -1, maps.shape[-1])))
-    return seen
+    return [Seen(np.stack(f), np.stack(c)) for f, c in zip(features, cells, strict=True)]
 
 
 def make_memory(seen: list[Seen], images: NDArray[np.bool_], count: int, seed: int) -> Memory:

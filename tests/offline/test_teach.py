@@ -118,7 +118,7 @@ def test_a_surface_taught_again_has_a_new_judge_and_the_gate_as_it_was(tmp_path:
     code, said = teach("light", images, "--config", path, "--name", "other", "--gate")
     assert code == 0 and "name other there to use the new one" in said
     assert open_bundle(tmp_path / "line" / "gate").manifest.surfaces == ("dark", "light")
-    assert not verify_bundle(open_bundle(tmp_path / "line" / "nearest-light"))[0].error
+    assert all(check.ok for check in verify_bundle(open_bundle(tmp_path / "line" / "nearest-light")))
 
 
 @needs_onnx

@@ -43,7 +43,7 @@ REPORT_FOLD = 4
 # The engines whose features are fitted on: the quickest of each precision; the others differ by rounding.
 TAUGHT: tuple[tuple[Engine, Precision], ...] = (("onnx", "fp32"), ("litert", "int8"))
 ALL: tuple[tuple[Engine, Precision], ...] = (
-    *(("onnx", "fp32"), ("openvino", "fp32"), ("litert", "fp32")),
+    *(("onnx", "fp32"), ("openvino", "fp32")),
     *(("onnx", "int8"), ("openvino", "int8"), ("litert", "int8")),
 )
 EMBEDDINGS = Path(__file__).with_name("gate_attributes.toml")

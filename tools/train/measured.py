@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 from rich.progress import Progress
 
+from edge.bench.load import patches_of
 from edge.bundle import Bundle, Graph
 from edge.config import Line, read_line
 from edge.engines.choose import choose, measure_all
@@ -75,13 +76,16 @@ def open_judge(bundle: Bundle, engine: Engine, graph: Graph, threads: int) -> Ju
     return JUDGES[bundle.manifest.kind](model)
 
 
-def compare(line: Line, surface: str, bundle: Bundle, samples: list[Sample], bar: Progress) -> Row:
-    """One engine's FP32 and INT8 graph on the same frames in turn: image AUROC of both, median milliseconds of both."""
+def compare(line: Line, surface: str, bundle: Bundle, samples: list[Sample], bar: Progress) -> Row | None:
+    """One engine's FP32 and INT8 graph on the same frames in turn: image AUROC of both, median milliseconds of both.
+
+    None where the bundle has not both for that engine.
+    """
     threads = line.config.threads
     engine, _ = choose(bundle, line.config.engine, measure_all([bundle], threads, "auto", print)[bundle.sha256])
     graphs = {g.precision: g for g in bundle.manifest.graph if g.format == READS[engine]}
     if len(graphs) < 2:
-        return (bundle.manifest.name, engine, *("-" for _ in range(5)))
+        return None
     judges = [open_judge(bundle, engine, graphs[precision], threads) for precision in ("fp32", "int8")]
     scores: list[list[float]] = [[], []]
     spent: list[list[float]] = [[], []]
@@ -95,7 +99,9 @@ def compare(line: Line, surface: str, bundle: Bundle, samples: list[Sample], bar
     ms = [float(np.median(times[3:])) for times in spent]
     set_measured(bundle.path, {"image_auroc_fp32": round(auroc[0], 4), "image_auroc_int8": round(auroc[1], 4)})
     figures = (f"{auroc[0]:.4f}", f"{auroc[1]:.4f}", f"{ms[0]:.1f}", f"{ms[1]:.1f}", f"{ms[0] / ms[1]:.1f}x")
-    return (bundle.manifest.name, engine, *figures)
+    patches = patches_of(bundle)
+    name = bundle.manifest.name + (f" ({patches} patches)" if patches else "")
+    return (name, engine, *figures)
 
 
 def keep(line: Line, whole: Report, surfaces: dict[str, SurfaceFigures]) -> None:
@@ -146,12 +152,13 @@ def main() -> None:
     with Progress() as bar:
         whole, surfaces = evaluated(line, given.data, bar)
         keep(line, whole, surfaces)
-        compared = []
+        compared: list[Row] = []
         with tempfile.TemporaryDirectory() as folder:
             for surface, bundle in judged(line).items():
                 alone, fold = kept_back(surface, bundle, given.data, Path(folder))
                 samples, _ = find_samples([alone], fold, None)
-                compared.append(compare(line, surface, bundle, samples, bar))
+                row = compare(line, surface, bundle, samples, bar)
+                compared += [row] if row else []
     gate = whole.gate
     print(f"\n{platform.processor() or platform.machine()}, {line.config.threads} threads, {datetime.date.today()}")
     print(f"\nGate: seen {gate.seen:.2%}, unseen {gate.unseen:.2%}, harmonic mean {gate.harmonic_mean:.2%}\n")
