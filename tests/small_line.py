@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from tests.lines import write_line
+
 
 def entry(path: Path, data: bytes) -> str:
     path.write_bytes(data)
@@ -103,9 +105,4 @@ def write_small_line(folder: Path) -> Path:
     write_bundle(folder / "gate", GATE, mean_grey, 64, arrays)
     write_bundle(folder / "smoother", JUDGE.format(name="smoother", surface="dark"), smooth, 32)
     write_bundle(folder / "brittle", JUDGE.format(name="brittle", surface="light"), logarithm, 32)
-    path = folder / "line.toml"
-    path.write_text(
-        'line = "small"\nframes = "ipc://f"\nverdicts = "ipc://v"\ngate = "gate"\nengine = "onnx"\nthreads = 1\n'
-        '[judges]\ndark = { bundle = "smoother" }\n'
-    )
-    return path
+    return write_line(folder, ".")

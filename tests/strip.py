@@ -2,23 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.config import Line
-
 VIALS, REGIONS, SIDE = 5, ("flag", "top", "liquid", "bottom"), 64
 FRAMES = 3
-HEAD = """line = "small"
-frames = "ipc://{folder}/frames"
-verdicts = "ipc://{folder}/verdicts"
-bundles = "{bundles}"
-gate = "gate"
-engine = "onnx"
-threads = 1
-"""
 
 
 def box(vial: int, region: int) -> list[int]:
@@ -35,13 +23,6 @@ def regions() -> str:
 
 def parts(within_ms: float = 60_000, waiting: int = 64) -> str:
     return f"[parts]\nframes = {FRAMES}\nwithin_ms = {within_ms}\nwaiting = {waiting}\n"
-
-
-def write_strip_line(line: Line, folder: Path, *tables: str) -> Path:
-    """line.toml in a folder, with the small line's bundles and sockets of its own."""
-    path = folder / "line.toml"
-    path.write_text(HEAD.format(folder=folder, bundles=line.bundles) + "".join(tables))
-    return path
 
 
 def strip(vial: int | None = None, region: int = 0) -> NDArray[np.uint8]:

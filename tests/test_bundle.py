@@ -12,13 +12,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge.bundle import Bundle, open_bundle
+from edge.bundle import MANIFEST, Bundle, open_bundle
 from edge.config import Line
 from edge.engines.session import open_session
 from edge.errors import BundleError, ScoreError
 from edge.inspection.gate import Gate
 from edge.inspection.model import Model
 from edge.records import Frame
+from tests.lines import edit
 from tests.small_line import npz
 
 
@@ -28,18 +29,11 @@ def gate(small_line: Line, tmp_path: Path) -> Path:
     return Path(shutil.copytree(small_line.bundles / "gate", tmp_path / "gate"))
 
 
-def edit(folder: Path, old: str, new: str) -> None:
-    manifest = folder / "manifest.toml"
-    text = manifest.read_text()
-    assert old in text
-    manifest.write_text(text.replace(old, new, 1))
-
-
 def put_arrays(folder: Path, data: bytes) -> Bundle:
     """Other arrays with a digest that is right: whoever made the bundle made it wrong."""
     before = hashlib.sha256((folder / "arrays.npz").read_bytes()).hexdigest()
     (folder / "arrays.npz").write_bytes(data)
-    edit(folder, before, hashlib.sha256(data).hexdigest())
+    edit(folder / MANIFEST, before, hashlib.sha256(data).hexdigest())
     return open_bundle(folder)
 
 
@@ -84,7 +78,7 @@ def test_a_missing_folder_and_a_missing_manifest_are_named(tmp_path: Path) -> No
     ],
 )
 def test_a_wrong_field_of_the_manifest_is_named(old: str, new: str, named: str, gate: Path) -> None:
-    edit(gate, old, new)
+    edit(gate / MANIFEST, old, new)
     with pytest.raises(BundleError, match=named) as raised:
         open_bundle(gate)
     assert str(gate / "manifest.toml") in str(raised.value)
@@ -108,7 +102,7 @@ def test_a_manifest_that_is_not_toml_is_refused(data: bytes, gate: Path) -> None
 @pytest.mark.parametrize("path", ["../gate/model.onnx", "/etc/passwd", "a/b", "..", ".", "", "a\\\\b", "model.onnx\\n"])
 @pytest.mark.parametrize("file", ["model.onnx", "golden.npz", "arrays.npz"])
 def test_no_file_lies_outside_the_folder(file: str, path: str, gate: Path) -> None:
-    edit(gate, f'file = "{file}"', f'file = "{path}"')
+    edit(gate / MANIFEST, f'file = "{file}"', f'file = "{path}"')
     with pytest.raises(BundleError, match=r"file"):
         open_bundle(gate)
 

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
 import subprocess
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +20,7 @@ from edge.cli import main as edge
 from edge.config import Line
 from edge.records import Evaluation
 from tests.bus.test_frames import png_bomb
+from tests.lines import called, daemon_on, edit, ended, start, write_line
 
 SIDE = 64
 REASONS = ("ok", "defect", "unseen_surface")
@@ -51,23 +50,6 @@ def test_every_command_and_every_option_explains_itself(name: str) -> None:
 
 def test_every_command_of_the_design_is_there() -> None:
     assert set(edge.commands) >= {"run", "camera", "watch", "inspect", "evaluate", "verify"}
-
-
-def start(*arguments: object) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "edge.cli", *map(str, arguments)]
-    environment = os.environ | {"COLUMNS": "200"}
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
-
-
-def ended(process: subprocess.Popen[str], timeout_s: float = 60) -> tuple[int, str, str]:
-    """Exit code, stdout, stderr; nobody is ever shown a traceback."""
-    out, err = process.communicate(timeout=timeout_s)
-    assert "Traceback" not in out + err, err
-    return process.returncode, out, err
-
-
-def called(*arguments: object) -> tuple[int, str, str]:
-    return ended(start(*arguments))
 
 
 def write(path: Path, level: int, spot: int | None = None) -> Path:
@@ -127,14 +109,6 @@ def test_files_that_are_no_image_are_undefined_and_the_others_are_judged(
         assert verdict["reason"] == "bad_frame" and verdict["fail_safe"] and str(path) in verdict["detail"]
 
 
-def changed(line: Line, folder: Path, old: str, new: str) -> Path:
-    text = line.path.read_text()
-    assert old in text
-    path = folder / "line.toml"
-    path.write_text(f'bundles = "{line.bundles}"\n{text.replace(old, new)}')
-    return path
-
-
 def test_inspect_ends_with_the_code_of_what_is_wrong(small_line: Line, parts: Path, tmp_path: Path) -> None:
     def inspect(config: Path, *more: object) -> tuple[int, str]:
         code, _, err = called("inspect", "--config", config, parts / "good.png", *more)
@@ -142,9 +116,9 @@ def test_inspect_ends_with_the_code_of_what_is_wrong(small_line: Line, parts: Pa
 
     code, err = inspect(tmp_path / "nowhere.toml")
     assert code == 10 and "nowhere.toml" in err
-    code, err = inspect(changed(small_line, tmp_path, "threads", "treads"))
+    code, err = inspect(edit(write_line(tmp_path, small_line.bundles), "threads", "treads"))
     assert code == 10 and "treads" in err and "line.toml" in err
-    code, err = inspect(changed(small_line, tmp_path, '"smoother"', '"nowhere"'))
+    code, err = inspect(edit(write_line(tmp_path, small_line.bundles), '"smoother"', '"nowhere"'))
     assert code == 11 and "nowhere" in err
     code, err = inspect(small_line.path, "--pictures", parts / "good.png")
     assert code == 16 and "good.png" in err
@@ -177,28 +151,14 @@ def test_verify_tells_every_graph_on_every_engine(small_line: Line) -> None:
     assert code == 0 and "gate" in out and "as expected" in out
 
 
-LINE = """line = "small"
-frames = "ipc://{folder}/frames"
-verdicts = "ipc://{folder}/verdicts"
-bundles = "{bundles}"
-gate = "gate"
-engine = "onnx"
-threads = 1
-[judges]
-dark = {{ bundle = "smoother" }}
-"""
-
-
 def test_a_daemon_two_cameras_and_two_subscribers(small_line: Line, parts: Path, tmp_path: Path) -> None:
     """Every process real and started in any order: what was sent, answered and seen is the same number."""
-    config = tmp_path / "line.toml"
-    config.write_text(LINE.format(folder=tmp_path, bundles=small_line.bundles))
+    config = write_line(tmp_path, small_line.bundles)
     camera = ["camera", "--to", f"ipc://{tmp_path}/frames", "--line", "small", "--patience", 60, "--camera"]
     watch = ["watch", "--from", f"ipc://{tmp_path}/verdicts", "--line", "small"]
     machine, person = start(*watch, "--json"), start(*watch, "--count", 9)
-    daemon = start("run", "--config", config)
-    try:
-        looping = start(*camera, "first", parts / "good.png", "--loop", "--rate", 10)
+    looping = start(*camera, "first", parts / "good.png", "--loop", "--rate", 10)
+    with daemon_on(config) as daemon:
         seen = [json.loads(next_line(machine))]
         heard = [next_line(person), next_line(person)]
         looping.send_signal(signal.SIGINT)
@@ -213,10 +173,7 @@ def test_a_daemon_two_cameras_and_two_subscribers(small_line: Line, parts: Path,
         assert ended(machine)[0] == 0
         code, out, _ = ended(person)
         assert code == 0 and heard[0].startswith("part") and "OK" in heard[1] and "verdicts" in out
-    finally:
-        daemon.terminate()
-    code, _, err = ended(daemon)
-    assert code == 0 and f"{sent + 27} verdicts, 0 frames missing" in err
+    assert f"{sent + 27} verdicts, 0 frames missing" in ended(daemon)[2]
     assert [verdict["seq"] for verdict in seen] == list(range(seen[0]["seq"], sent + 27))
     assert Counter(v["reason"] for v in seen if v["camera"] == "second") == dict.fromkeys(REASONS, 9)
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from edge.config import Line, read_line
 from edge.errors import BundleError, ConfigError
 from edge.inspection.assemble import line_bundles
+from tests.lines import edit, write_line
 
 GOOD = """line = "l1"
 frames = "ipc:///tmp/f"
@@ -113,9 +114,7 @@ def test_no_change_whatever_does_more_than_raise_a_config_error(tmp_path: Path, 
 
 def changed(line: Line, folder: Path, old: str, new: str) -> Line:
     """The small line with one thing changed, its bundles where they are."""
-    text = line.path.read_text()
-    assert old in text
-    return read_line(write(folder, f'bundles = "{line.bundles}"\n' + text.replace(old, new)))
+    return read_line(edit(write_line(folder, line.bundles), old, new))
 
 
 @pytest.mark.parametrize(
@@ -137,9 +136,9 @@ def test_a_judge_that_no_frame_would_reach_is_refused(small_line: Line, tmp_path
         manifest = (small_line.bundles / name / "manifest.toml").read_text()
         (tmp_path / name).mkdir()
         (tmp_path / name / "manifest.toml").write_text(manifest.replace('"dark"', f'"{surface}"'))
-    text = small_line.path.read_text().replace("dark = {", "velvet = {")
+    path = edit(write_line(tmp_path, "."), "dark = {", "velvet = {")
     with pytest.raises(ConfigError, match=r"judges\.velvet.*never taught"):
-        line_bundles(read_line(write(tmp_path, text)))
+        line_bundles(read_line(path))
 
 
 def test_a_bundle_that_is_not_there_is_named(small_line: Line, tmp_path: Path) -> None:

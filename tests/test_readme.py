@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -13,16 +12,9 @@ import numpy as np
 import pytest
 
 from edge.config import Line
+from tests.lines import daemon_on, write_line
 
-LINE = """line = "demo"
-frames = "ipc://{folder}/frames"
-verdicts = "ipc://{folder}/verdicts"
-bundles = "{bundles}"
-gate = "gate"
-engine = "onnx"
-[judges]
-dark = {{ bundle = "smoother" }}
-"""
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 @pytest.fixture(scope="module")
@@ -36,22 +28,20 @@ def program(readme: str, word: str, folder: Path) -> str:
 
 
 def test_the_camera_and_the_subscriber_of_the_readme_work(readme: str, small_line: Line, tmp_path: Path) -> None:
-    (tmp_path / "line.toml").write_text(LINE.format(folder=tmp_path, bundles=small_line.bundles))
+    config = write_line(tmp_path, small_line.bundles, name="demo")
     cv2.imwrite(str(tmp_path / "part.png"), np.full((64, 64), 51, np.uint8))
-    daemon = subprocess.Popen([sys.executable, "-m", "edge.cli", "run", "--config", str(tmp_path / "line.toml")])
-    subscriber = subprocess.Popen(
-        [sys.executable, "-c", program(readme, "zmq.SUB", tmp_path)], stdout=subprocess.PIPE, text=True
-    )
-    try:
-        camera = program(readme, "zmq.XPUB", tmp_path).replace('"p0"', '"p%d"')
-        for number in range(3):  # the subscriber may still be connecting at the first
-            subprocess.run([sys.executable, "-c", camera % number], cwd=tmp_path, check=True, timeout=60)
-        assert subscriber.stdout is not None
-        assert re.fullmatch(r"p\d+ pass ok \[\]\n", subscriber.stdout.readline())
-    finally:
-        subscriber.kill()
-        daemon.send_signal(signal.SIGTERM)
-        assert daemon.wait(10) == 0
+    with daemon_on(config):
+        subscriber = subprocess.Popen(
+            [sys.executable, "-c", program(readme, "zmq.SUB", tmp_path)], stdout=subprocess.PIPE, text=True
+        )
+        try:
+            camera = program(readme, "zmq.XPUB", tmp_path).replace('"p0"', '"p%d"')
+            for number in range(3):  # the subscriber may still be connecting at the first
+                subprocess.run([sys.executable, "-c", camera % number], cwd=tmp_path, check=True, timeout=60)
+            assert subscriber.stdout is not None
+            assert re.fullmatch(r"p\d+ pass ok \[\]\n", subscriber.stdout.readline())
+        finally:
+            subscriber.kill()
 
 
 def test_the_examples_are_ten_lines_each(readme: str) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from tests.lines import called
 
 pytestmark = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not here")
 
@@ -52,7 +53,4 @@ def test_the_unit_starts_a_command_that_edge_has(repository: Path) -> None:
     text = (repository / "systemd" / "edge@.service").read_text()
     program, command, option, config = re.findall(r"^ExecStart=(.+)$", text, re.MULTILINE)[0].split()
     assert (program, config) == ("/opt/edge/bin/edge", "/etc/edge/%i.toml")
-    help_text = subprocess.run(
-        [sys.executable, "-c", "import edge.cli; edge.cli.main()", command, "--help"], capture_output=True, text=True
-    ).stdout
-    assert option in help_text
+    assert option in called(command, "--help")[1]

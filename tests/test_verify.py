@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edge.bundle import Graph, open_bundle
+from edge.bundle import MANIFEST, Graph, open_bundle
 from edge.engines.session import ENGINES, READS, Engine, installed, open_session
 from edge.errors import BundleError
 from edge.verify import TOLERANCE, check_golden, verify_bundle
+from tests.lines import edit
 
 NAME = "segdec-commutator"
 
@@ -23,13 +24,6 @@ NAME = "segdec-commutator"
 def bundle_path(exported_models: Path, tmp_path: Path) -> Path:
     """A copy that a test may damage."""
     return Path(shutil.copytree(exported_models / NAME, tmp_path / NAME))
-
-
-def edit_manifest(path: Path, old: str, new: str) -> None:
-    manifest = path / "manifest.toml"
-    text = manifest.read_text()
-    assert old in text
-    manifest.write_text(text.replace(old, new))
 
 
 def rewrite_golden(path: Path, **changed: NDArray[np.float32]) -> None:
@@ -41,7 +35,7 @@ def rewrite_golden(path: Path, **changed: NDArray[np.float32]) -> None:
     packed = io.BytesIO()
     np.savez_compressed(packed, allow_pickle=False, **{**kept, **changed})
     golden.write_bytes(packed.getvalue())
-    edit_manifest(path, before, hashlib.sha256(packed.getvalue()).hexdigest())
+    edit(path / MANIFEST, before, hashlib.sha256(packed.getvalue()).hexdigest())
 
 
 def some_graph(path: Path) -> tuple[Graph, Engine]:
@@ -88,20 +82,20 @@ def test_a_manifest_that_was_cut_short_is_refused(bundle_path: Path) -> None:
 
 
 def test_a_key_that_nobody_reads_is_refused(bundle_path: Path) -> None:
-    edit_manifest(bundle_path, "[thresholds]\n", "[thresholds]\nscroe = 0.5\n")
+    edit(bundle_path / MANIFEST, "[thresholds]\n", "[thresholds]\nscroe = 0.5\n")
     with pytest.raises(BundleError, match="scroe"):
         open_bundle(bundle_path)
 
 
 def test_an_output_that_is_not_named_is_told(bundle_path: Path) -> None:
-    edit_manifest(bundle_path, '    "map",\n', "")
+    edit(bundle_path / MANIFEST, '    "map",\n', "")
     with pytest.raises(BundleError, match="a segdec has 2, 1 are named"):
         open_bundle(bundle_path)
 
 
 def test_a_size_that_the_graph_does_not_take_is_told(bundle_path: Path) -> None:
     """Another height changes the input, so either the engine refuses or the outputs have another shape."""
-    edit_manifest(bundle_path, "height = 640", "height = 512")
+    edit(bundle_path / MANIFEST, "height = 640", "height = 512")
     assert not any(row.ok for row in verify_bundle(open_bundle(bundle_path)))
 
 
@@ -126,7 +120,7 @@ def test_a_golden_file_without_the_graph_is_refused(bundle_path: Path) -> None:
     with np.load(golden) as arrays:
         frame = arrays["frame"]
     np.savez(golden, allow_pickle=False, frame=frame)
-    edit_manifest(bundle_path, before, hashlib.sha256(golden.read_bytes()).hexdigest())
+    edit(bundle_path / MANIFEST, before, hashlib.sha256(golden.read_bytes()).hexdigest())
     bundle = open_bundle(bundle_path)
     session = open_session(engine, bundle.read(graph), 2, "cpu")
     with pytest.raises(BundleError, match="lacks"):

@@ -7,12 +7,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from edge import __version__
-from edge.errors import DataError, EdgeError, EngineError
+from edge.command import HELP, JSON, PATHS, Command, say_on_stderr
+from edge.errors import DataError, EngineError
 
 if TYPE_CHECKING:
     from edge.bench.load import Case, Wanted
@@ -25,19 +26,8 @@ ABOVE_ZERO = click.FloatRange(min=0, min_open=True)
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
 
-class Command(click.Command):
-    """Prints an EdgeError as one sentence and ends with its exit code."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        try:
-            return super().invoke(ctx)
-        except EdgeError as error:
-            click.echo(f"edge-bench: {error}", err=True)
-            ctx.exit(error.exit_code)
-
-
-@click.command(cls=Command, context_settings={"help_option_names": ["-h", "--help"]})
-@click.argument("subject", type=click.Path(exists=True, path_type=Path), metavar="BUNDLE|CONFIG")
+@click.command("edge-bench", cls=Command, context_settings=HELP)
+@click.argument("subject", type=PATHS, metavar="BUNDLE|CONFIG")
 @click.option(
     "--engine",
     type=click.Choice(["auto", "onnx", "openvino", "litert", "all"]),
@@ -53,7 +43,7 @@ class Command(click.Command):
 @click.option("--seconds", type=ABOVE_ZERO, help=f"End after this time.  [default: {SECONDS:g}, or --runs alone]")
 @click.option("--target-ms", type=ABOVE_ZERO, help="A frame's p99 target, instead of all of the manifest's.")
 @click.option("--images", type=FOLDER, help="Real frames, at most 64 of a folder's, instead of golden ones.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON for machines instead of a table.")
+@JSON
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Write the JSON into this file too.")
 @click.version_option(__version__, prog_name="edge-bench")
 def main(
@@ -117,12 +107,12 @@ def open_subject(
 
     if subject.is_dir():
         bundle = open_bundle(subject)
-        cases = bundle_cases(bundle, engine or "auto", threads or 2, device or "auto", say)
+        cases = bundle_cases(bundle, engine or "auto", threads or 2, device or "auto", say_on_stderr)
         return bundle.manifest.kind, threads or 2, cases, [golden_frame(bundle)]
     line = read_line(subject)
     config = changed(line.config, threads=threads or line.config.threads, device=device or line.config.device)
     line = changed(line, config=config)
-    return "line", config.threads, line_cases(line, engine or config.engine, say), line_frames(line)
+    return "line", config.threads, line_cases(line, engine or config.engine, say_on_stderr), line_frames(line)
 
 
 def budget(runs: int | None, seconds: float | None, parts: int) -> Budget:
@@ -145,10 +135,6 @@ def progress() -> Iterator[Callable[[str, float], None]]:
     with Progress(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("", total=1.0)
         yield lambda doing, share: bar.update(task, description=doing, completed=share)
-
-
-def say(sentence: str) -> None:
-    click.echo(sentence, err=True)
 
 
 def write(path: Path, text: str) -> None:

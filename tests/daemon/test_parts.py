@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
-import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,8 +22,9 @@ from edge.bus.camera import Camera
 from edge.bus.verdicts import part_topic, read_part, read_verdict, verdict_topic
 from edge.config import Line
 from edge.records import Evaluation, PartVerdict, Verdict
-from tests.daemon.test_server import free_port, raw_socket, start
-from tests.strip import FRAMES, REGIONS, VIALS, parts, regions, strip, write_strip_line
+from tests.daemon.test_server import free_port, raw_socket
+from tests.lines import called, daemon_on, ended, start, write_line
+from tests.strip import FRAMES, REGIONS, VIALS, parts, regions, strip
 
 WITHIN_MS, WAITING = 1500, 8
 
@@ -56,33 +57,22 @@ class Plant:
         return self.parts.pop(0)
 
 
-def run_plant(config: Path, cache: Path, port: int = 0) -> Plant:
-    process = start(config, cache)
-    socket = raw_socket(zmq.SUB)
-    socket.connect(f"ipc://{config.parent}/verdicts")
-    socket.subscribe("")
-    camera = Camera(f"ipc://{config.parent}/frames", "small", "cam0", patience_s=120)
-    time.sleep(0.3)  # the subscription travels as well
-    return Plant(process, camera, socket, port)
-
-
-def stop(plant: Plant) -> str:
-    plant.camera.close()
-    plant.socket.close(0)
-    plant.process.send_signal(signal.SIGTERM)
-    _, said = plant.process.communicate(timeout=20)
-    assert plant.process.returncode == 0, said
-    return said
+@contextmanager
+def plant_on(config: Path, port: int = 0) -> Iterator[Plant]:
+    with daemon_on(config) as process, raw_socket(zmq.SUB) as socket:
+        socket.connect(f"ipc://{config.parent}/verdicts")
+        socket.subscribe("")
+        with closing(Camera(f"ipc://{config.parent}/frames", "small", "cam0")) as camera:
+            time.sleep(0.3)  # the subscription travels as well
+            yield Plant(process, camera, socket, port)
 
 
 @pytest.fixture(scope="module")
-def running(small_line: Line, cache_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plant]:
+def running(small_line: Line, own_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plant]:
     folder, port = tmp_path_factory.mktemp("p"), free_port()
     metrics = f"metrics_port = {port}\n"
-    config = write_strip_line(small_line, folder, metrics, parts(WITHIN_MS, WAITING), regions())
-    plant = run_plant(config, cache_folder, port)
-    yield plant
-    stop(plant)
+    with plant_on(write_line(folder, small_line.bundles, metrics, parts(WITHIN_MS, WAITING), regions()), port) as plant:
+        yield plant
 
 
 @pytest.fixture
@@ -189,41 +179,32 @@ def test_part_verdicts_are_numbered_and_counted(plant: Plant) -> None:
     assert 'edge_parts_total{evaluation="undefined",reason="incomplete"}' in page
 
 
-def test_a_part_that_waits_when_the_line_stops_is_answered(
-    small_line: Line, cache_folder: Path, tmp_path: Path
-) -> None:
-    plant = run_plant(write_strip_line(small_line, tmp_path, parts(), regions()), cache_folder)
-    plant.camera.send(strip(), "t0", "last")
-    assert read_verdict(plant.socket.recv_multipart()[1]).evaluation == Evaluation.OK
-    plant.camera.close()
-    plant.process.send_signal(signal.SIGTERM)
-    part = plant.next_part()
+def test_a_part_that_waits_when_the_line_stops_is_answered(small_line: Line, own_cache: Path, tmp_path: Path) -> None:
+    with plant_on(write_line(tmp_path, small_line.bundles, parts(), regions())) as plant:
+        plant.camera.send(strip(), "t0", "last")
+        assert read_verdict(plant.socket.recv_multipart()[1]).evaluation == Evaluation.OK
+        plant.process.terminate()
+        part = plant.next_part()
+        assert "part last: 1 of 3 frames" in ended(plant.process)[2]
     assert (part.evaluation, part.part_id) == (Evaluation.UNDEFINED, "last") and "stopped" in part.detail
-    _, said = plant.process.communicate(timeout=20)
-    assert plant.process.returncode == 0 and "part last: 1 of 3 frames" in said
-    plant.socket.close(0)
 
 
 def test_cameras_and_subscribers_of_the_command_line_speak_of_parts(
-    small_line: Line, cache_folder: Path, tmp_path: Path
+    small_line: Line, own_cache: Path, tmp_path: Path
 ) -> None:
     """Two strips of three frames, the second with a spot: `edge camera` names the parts, `edge watch` prints them."""
-    config = write_strip_line(small_line, tmp_path, parts(), regions())
+    config = write_line(tmp_path, small_line.bundles, parts(), regions())
     for number in range(2 * FRAMES):
         assert cv2.imwrite(str(tmp_path / f"frame{number}.png"), strip(1, 1) if number == 4 else strip())
-    daemon = start(config, cache_folder)
-    command = [sys.executable, "-m", "edge.cli"]
-    watching = [*command, "watch", "--from", f"ipc://{tmp_path}/verdicts"]
-    watch = [subprocess.Popen([*watching, *more], stdout=subprocess.PIPE, text=True) for more in ([], ["--json"])]
-    time.sleep(3)
-    camera = ["camera", str(tmp_path), "--to", f"ipc://{tmp_path}/frames", "--line", "small", "--part-frames", "3"]
-    subprocess.run([*command, *camera, "--patience", "120"], check=True, timeout=180)
-    time.sleep(1)
-    for process in watch:
-        process.send_signal(signal.SIGINT)
-    table, lines = (process.communicate(timeout=20)[0] for process in watch)
-    daemon.send_signal(signal.SIGTERM)
-    daemon.communicate(timeout=20)
+    watch = [start("watch", "--from", f"ipc://{tmp_path}/verdicts", *more) for more in ([], ["--json"])]
+    camera = ["camera", tmp_path, "--to", f"ipc://{tmp_path}/frames", "--line", "small", "--part-frames", 3]
+    with daemon_on(config):
+        time.sleep(3)
+        assert called(*camera)[0] == 0
+        time.sleep(1)
+        for process in watch:
+            process.send_signal(signal.SIGINT)
+        table, lines = (ended(process)[1] for process in watch)
     rows = [row.split() for row in table.splitlines() if row.startswith("=")]
     assert [(row[1], row[3], row[5]) for row in rows] == [("frame0", "OK", "3/3"), ("frame3", "NotOK", "3/3")]
     messages = [json.loads(line) for line in lines.splitlines()]

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -24,41 +20,20 @@ from edge.bus.frames import HEADER_BYTES, frame_topic
 from edge.bus.verdicts import read_verdict
 from edge.config import Line
 from edge.records import Evaluation, Verdict
+from tests.lines import DARK, called, daemon_on, write_line
 
-CONFIG = """line = "small"
-frames = "ipc://{folder}/frames"
-verdicts = "ipc://{folder}/verdicts"
-bundles = "{bundles}"
-gate = "gate"
-engine = "onnx"
-threads = 1
-metrics_port = {port}
-[limits]
-frame_bytes = 100000
-[judges]
-dark = {{ bundle = "smoother" }}
-light = {{ bundle = "brittle" }}
-"""
+LIMITS = "[limits]\nframe_bytes = 100000\n"
+JUDGES = f'{DARK}light = {{ bundle = "brittle" }}\n'
 SIDE = 64
 
 
 @dataclass
 class Running:
-    process: subprocess.Popen[str]
     folder: Path
     port: int
 
     def address(self, name: str) -> str:
         return f"ipc://{self.folder}/{name}"
-
-
-def start(config: Path, cache: Path, *more: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "edge.cli", "run", "--config", str(config), *more],
-        stderr=subprocess.PIPE,
-        text=True,
-        env=os.environ | {"CACHE_DIRECTORY": str(cache)},
-    )
 
 
 def raw_socket(kind: int) -> zmq.Socket[bytes]:
@@ -72,15 +47,10 @@ def free_port() -> int:
 
 
 @pytest.fixture(scope="module")
-def daemon(small_line: Line, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    folder = tmp_path_factory.mktemp("d")
-    config, port = folder / "line.toml", free_port()
-    config.write_text(CONFIG.format(folder=folder, bundles=small_line.bundles, port=port))
-    process = start(config, folder / "cache")
-    yield Running(process, folder, port)
-    process.send_signal(signal.SIGTERM)
-    _, said = process.communicate(timeout=10)
-    assert process.returncode == 0, said
+def daemon(small_line: Line, own_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    folder, port = tmp_path_factory.mktemp("d"), free_port()
+    with daemon_on(write_line(folder, small_line.bundles, f"metrics_port = {port}\n", LIMITS, JUDGES)):
+        yield Running(folder, port)
 
 
 @pytest.fixture(scope="module")
@@ -242,15 +212,13 @@ def test_the_counters_show_what_happened(daemon: Running, camera: Camera, subscr
 def test_a_second_daemon_on_the_same_address_says_so_and_the_first_goes_on(
     daemon: Running, camera: Camera, subscriber: zmq.Socket[bytes], tmp_path: Path
 ) -> None:
-    second = start(daemon.folder / "line.toml", daemon.folder / "cache")
-    _, said = second.communicate(timeout=20)
-    assert second.returncode == 13 and "in use" in said and "Traceback" not in said
+    code, _, said = called("run", "--config", daemon.folder / "line.toml")
+    assert code == 13 and "in use" in said
     camera.send(plain(51), "first goes on")
     assert next_verdict(subscriber).trigger_id == "first goes on"
 
 
 def test_a_metrics_port_in_use_is_named(daemon: Running, small_line: Line, tmp_path: Path) -> None:
-    (tmp_path / "line.toml").write_text(CONFIG.format(folder=tmp_path, bundles=small_line.bundles, port=daemon.port))
-    second = start(tmp_path / "line.toml", daemon.folder / "cache")
-    _, said = second.communicate(timeout=20)
-    assert second.returncode == 13 and f"metrics_port {daemon.port}" in said
+    config = write_line(tmp_path, small_line.bundles, f"metrics_port = {daemon.port}\n", DARK)
+    code, _, said = called("run", "--config", config)
+    assert code == 13 and f"metrics_port {daemon.port}" in said

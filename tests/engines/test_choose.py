@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from edge.bundle import Bundle, open_bundle
+from edge.bundle import MANIFEST, Bundle, open_bundle
 from edge.config import Line
 from edge.engines import choose as choosing
 from edge.engines import session
 from edge.engines.choose import Row, choose, measure_all
 from edge.engines.session import installed
 from edge.errors import BundleError, EngineError, MissingExtra
+from tests.lines import edit
 
 
 @pytest.fixture
@@ -67,8 +68,7 @@ def test_a_changed_bundle_other_threads_and_another_box_measure_anew(
     bundle: Bundle, cache: Path, one_engine: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert measured(bundle)[1]
-    manifest = bundle.path / "manifest.toml"
-    manifest.write_text(manifest.read_text().replace("score = 0.05", "score = 0.06"))
+    edit(bundle.path / MANIFEST, "score = 0.05", "score = 0.06")
     changed = open_bundle(bundle.path)
     assert measured(changed)[1] and not measured(changed)[1]
     said: list[str] = []

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edge.bundle import open_bundle
+from edge.bundle import MANIFEST, open_bundle
 from edge.config import Line
 from edge.engines.session import open_session
 from edge.errors import BundleError
@@ -20,6 +20,7 @@ from edge.inspection.gate import Gate
 from edge.inspection.model import Model
 from edge.inspection.verdict import make_verdict
 from edge.records import Evaluation, Frame, Verdict
+from tests.lines import edit
 
 CENTRES = np.array([[0.0, 1.0], [1.0, 0.0]], np.float32)
 SURFACES = ("cloth", "steel")
@@ -76,9 +77,8 @@ def test_a_read_out_that_does_not_fit_is_a_bundle_error(
     with np.load(path, allow_pickle=False) as kept:
         arrays = {**kept, "readout": np.zeros((3, 1)), **{k: v for k, v in GOOD.items() if k != "readout"}, **broken}
     np.savez(path, allow_pickle=False, **{name: value for name, value in arrays.items() if value is not None})
-    manifest = folder / "manifest.toml"
     before, after = (hashlib.sha256(data).hexdigest() for data in (old, path.read_bytes()))
-    manifest.write_text(manifest.read_text().replace(before, after))
+    edit(folder / MANIFEST, before, after)
     bundle = open_bundle(folder)
     graph = bundle.manifest.graph[0]
     session = open_session("onnx", bundle.read(graph), 1, "cpu")

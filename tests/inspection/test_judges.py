@@ -27,6 +27,7 @@ from edge.inspection.reconstruction import ReconstructionJudge
 from edge.inspection.segdec import SegDecJudge
 from edge.records import Admission, Evaluation, Finding, Frame
 from edge.vision.image import Pixels
+from tests.lines import edit, write_line
 
 SIDE = 64
 SEEN, UNSEEN = Admission("dark", 0.5, 1.0), Admission("dark", 1.5, 1.0)
@@ -184,18 +185,15 @@ def test_a_frame_goes_through_gate_and_judge(pipeline: Pipeline) -> None:
 
 
 def test_the_lines_own_threshold_goes_before_the_manifests(small_line: Line, tmp_path: Path, own_cache: Path) -> None:
-    text = small_line.path.read_text().replace('bundle = "smoother"', 'bundle = "smoother", threshold = 100')
-    (tmp_path / "line.toml").write_text(f'bundles = "{small_line.bundles}"\n{text}')
-    pipeline = open_pipeline(read_line(tmp_path / "line.toml"))
+    path = edit(write_line(tmp_path, small_line.bundles), '"smoother"', '"smoother", threshold = 100')
+    pipeline = open_pipeline(read_line(path))
     lenient = pipeline.inspect(frame(51, 255))
     assert lenient.evaluation is Evaluation.OK and lenient.finding is not None and lenient.finding.threshold == 100
     pipeline.close()
 
 
 def test_a_line_without_a_gate_asks_its_only_judge(small_line: Line, tmp_path: Path, own_cache: Path) -> None:
-    text = small_line.path.read_text().replace('gate = "gate"', "")
-    (tmp_path / "line.toml").write_text(f'bundles = "{small_line.bundles}"\n{text}')
-    pipeline = open_pipeline(read_line(tmp_path / "line.toml"))
+    pipeline = open_pipeline(read_line(edit(write_line(tmp_path, small_line.bundles), 'gate = "gate"', "")))
     assert [pipeline.inspect(frame(51, spot)).reason for spot in (None, 255)] == ["ok", "defect"]
     assert pipeline.inspect(frame(51)).surface == "dark"
     pipeline.close()

@@ -18,6 +18,7 @@ from edge.inspection.assemble import open_pipeline
 from edge.inspection.kinds import GOOD, Classifier, map_frame, probabilities, read_classifier
 from edge.inspection.pipeline import Inspection, Pipeline
 from edge.records import Evaluation, Frame
+from tests.lines import edit
 
 SIDE = 64
 HERE = Path("arrays.npz")
@@ -54,10 +55,7 @@ def bundles(small_line: Line, tmp_path: Path) -> Path:
 
 
 def with_kinds(bundles: Path, extra: str = "") -> Line:
-    path = bundles / "line.toml"
-    text = path.read_text().replace('bundle = "smoother"', f'bundle = "smoother", kinds = "kinds-dark"{extra}')
-    path.write_text(text)
-    return read_line(path)
+    return read_line(edit(bundles / "line.toml", '"smoother"', f'"smoother", kinds = "kinds-dark"{extra}'))
 
 
 def frame(spot: int = 0) -> Frame:
@@ -127,8 +125,7 @@ def test_kinds_of_another_judge_are_refused(bundles: Path, own_cache: Path) -> N
 
 
 def test_a_bundle_that_tells_no_kinds_is_refused(bundles: Path, own_cache: Path) -> None:
-    path = bundles / "line.toml"
-    path.write_text(path.read_text().replace('bundle = "smoother"', 'bundle = "smoother", kinds = "brittle"'))
+    path = edit(bundles / "line.toml", '"smoother"', '"smoother", kinds = "brittle"')
     with pytest.raises(ConfigError, match="tells no kinds"):
         open_pipeline(read_line(path))
 

@@ -19,7 +19,8 @@ from edge.inspection.pipeline import Inspection, Pipeline
 from edge.inspection.regions import RegionJudge, badness, worst
 from edge.records import Evaluation, Finding, Frame, RegionScore
 from edge.vision.draw import annotate
-from tests.strip import REGIONS, SIDE, VIALS, box, regions, strip, write_strip_line
+from tests.lines import write_line
+from tests.strip import REGIONS, SIDE, VIALS, box, regions, strip
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 
@@ -33,13 +34,13 @@ def judged(pipeline: Pipeline, pixels: NDArray[np.uint8]) -> tuple[Inspection, F
 @pytest.fixture(scope="module")
 def pipeline(small_line: Line, own_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
     folder = tmp_path_factory.mktemp("regions")
-    opened = open_pipeline(read_line(write_strip_line(small_line, folder, regions())))
+    opened = open_pipeline(read_line(write_line(folder, small_line.bundles, regions())))
     yield opened
     opened.close()
 
 
 def opened(line: Line, folder: Path, table: str) -> Pipeline:
-    return open_pipeline(read_line(write_strip_line(line, folder, table)))
+    return open_pipeline(read_line(write_line(folder, line.bundles, table)))
 
 
 def test_a_good_frame_has_a_score_for_each_box_of_each_region(pipeline: Pipeline) -> None:
@@ -126,7 +127,7 @@ def test_a_region_may_have_a_bundle_of_its_own_whose_threshold_is_not_the_judges
     for name in ("gate", "smoother"):
         (tmp_path / name).symlink_to(small_line.bundles / name)
     table = regions().replace('"smoother"\n', '"smoother"\nthreshold = 0.2\n', 1) + 'bundle = "gentle"\n'
-    line = replace_bundles(write_strip_line(small_line, tmp_path, table), tmp_path)
+    line = read_line(write_line(tmp_path, ".", table))
     assert list(line_bundles(line)) == ["gate", "smoother", "gentle"]
     pipeline = open_pipeline(line)
     inspection, finding = judged(pipeline, strip())
@@ -138,12 +139,6 @@ def test_a_region_may_have_a_bundle_of_its_own_whose_threshold_is_not_the_judges
     }
     assert len(inspection.models) == 3
     pipeline.close()
-
-
-def replace_bundles(path: Path, folder: Path) -> Line:
-    lines = [f'bundles = "{folder}"' if row.startswith("bundles") else row for row in path.read_text().splitlines()]
-    path.write_text("\n".join(lines))
-    return read_line(path)
 
 
 def test_a_wrong_region_is_named_with_its_file(small_line: Line, tmp_path: Path) -> None:
@@ -158,12 +153,12 @@ def test_a_wrong_region_is_named_with_its_file(small_line: Line, tmp_path: Path)
     ):
         text = regions()
         assert old in text
-        path = write_strip_line(small_line, tmp_path, text.replace(old, new, 1))
+        path = write_line(tmp_path, small_line.bundles, text.replace(old, new, 1))
         with pytest.raises(ConfigError, match=named) as raised:
             read_line(path)
         assert str(path) in str(raised.value)
     for bundle, error, named in (("gate", ConfigError, "is a gate"), ("nowhere", BundleError, "nowhere")):
-        line = read_line(write_strip_line(small_line, tmp_path, regions(), f'bundle = "{bundle}"\n'))
+        line = read_line(write_line(tmp_path, small_line.bundles, regions(), f'bundle = "{bundle}"\n'))
         with pytest.raises(error, match=named):
             line_bundles(line)
 

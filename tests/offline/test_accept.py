@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import cv2
@@ -21,7 +18,8 @@ from edge.offline.accept_figures import Acceptance, SurfaceAcceptance, by_rule, 
 from edge.offline.accept_report import remarks
 from edge.offline.runs import By, find_parts, natural
 from edge.records import Evaluation
-from tests.strip import FRAMES, REGIONS, parts, regions, strip, write_strip_line
+from tests.lines import called, write_line
+from tests.strip import FRAMES, REGIONS, parts, regions, strip
 
 OK, BAD, UNSURE = Evaluation.OK, Evaluation.NOT_OK, Evaluation.NOT_DECIDABLE
 pytestmark = pytest.mark.usefixtures("own_cache")
@@ -61,7 +59,7 @@ def accepted(
 
 @pytest.fixture(scope="module")
 def line(small_line: Line, tmp_path_factory: pytest.TempPathFactory) -> Line:
-    return read_line(write_strip_line(small_line, tmp_path_factory.mktemp("line"), regions()))
+    return read_line(write_line(tmp_path_factory.mktemp("line"), small_line.bundles, regions()))
 
 
 @pytest.fixture(scope="module")
@@ -148,7 +146,7 @@ def several(root: Path) -> Path:
 
 
 def test_a_run_of_several_frames_is_the_worst_of_them(small_line: Line, tmp_path: Path) -> None:
-    line = read_line(write_strip_line(small_line, tmp_path, parts(), regions()))
+    line = read_line(write_line(tmp_path, small_line.bundles, parts(), regions()))
     report = accepted(line, several(tmp_path / "kit"), (2, 2), at_least=1.0)
     figures = report.surfaces["dark"]
     assert report.frames_per_run == FRAMES and report.accepted is True
@@ -194,11 +192,7 @@ def test_numbers_in_names_sort_as_numbers() -> None:
 
 
 def command(*arguments: object) -> tuple[int, str, str]:
-    environment = os.environ | {"COLUMNS": "200"}
-    whole = [sys.executable, "-m", "edge.cli", "accept", *map(str, arguments)]
-    done = subprocess.run(whole, capture_output=True, text=True, env=environment, timeout=240)
-    assert "Traceback" not in done.stdout + done.stderr, done.stderr
-    return done.returncode, done.stdout, done.stderr
+    return called("accept", *arguments, timeout_s=240)
 
 
 def test_the_command_prints_the_tables_and_says_whether_the_line_is_accepted(line: Line, tmp_path: Path) -> None:

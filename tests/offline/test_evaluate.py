@@ -20,6 +20,7 @@ from edge.offline import evaluate as module
 from edge.offline.evaluate import evaluate
 from edge.offline.figures import Report
 from edge.offline.report import report_json, tables
+from tests.lines import edit, write_line
 
 pytest.importorskip("sklearn", reason="scikit-learn (extra `evaluate`) is not here")
 
@@ -138,10 +139,9 @@ def test_one_surface_alone_leaves_the_other_half_null(small_line: Line, parts: P
     assert report.stages == {}
 
 
-def test_a_line_without_a_gate_has_no_gate_figures(small_line: Line, parts: Path) -> None:
-    text = (small_line.bundles / "line.toml").read_text().replace('gate = "gate"\n', "")
-    (small_line.bundles / "alone.toml").write_text(text)
-    report = evaluate(read_line(small_line.bundles / "alone.toml"), [parts])
+def test_a_line_without_a_gate_has_no_gate_figures(small_line: Line, parts: Path, tmp_path: Path) -> None:
+    path = edit(write_line(tmp_path, small_line.bundles), 'gate = "gate"', "")
+    report = evaluate(read_line(path), [parts])
     assert (report.gate.seen, report.gate.unseen, report.gate.confusion) == (None, None, {})
     dark = report.surfaces["dark"]
     assert (dark.accuracy_defect, dark.passed_defect, dark.gate) == (0.75, 0.25, None)

@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 from numpy.typing import NDArray
 
-from edge.bundle import open_bundle
+from edge.bundle import MANIFEST, open_bundle
 from edge.cli import main
 from edge.config import read_line
 from edge.engines.session import installed
@@ -21,6 +21,7 @@ from edge.inspection.nearest import remember
 from edge.offline.coreset import coreset
 from edge.records import Evaluation
 from edge.verify import verify_bundle
+from tests.lines import edit
 from tests.small_gate import write_line
 
 pytest.importorskip("onnx", reason="pip install onnx: the test makes a graph")
@@ -174,8 +175,7 @@ def test_a_name_with_a_dot_is_quoted_and_another_surfaces_bundle_is_left_alone(t
 
 @needs_onnx
 def test_a_line_that_takes_no_further_table_is_left_as_it_was(tmp_path: Path, images: Path) -> None:
-    path = write_line(tmp_path / "line")
-    path.write_text(path.read_text().replace("[judges]", "judges = {}"))
+    path = edit(write_line(tmp_path / "line"), "[judges]", "judges = {}")
     text = path.read_text()
     code, said = teach("light", images, "--config", path)
     assert code == 10 and "does not take a further [judges.light]" in said
@@ -207,8 +207,7 @@ def test_what_a_killed_try_left_behind_is_put_right(tmp_path: Path, images: Path
 def test_more_worst_cells_than_there_are_is_undefined_not_the_daemons_end(tmp_path: Path, images: Path) -> None:
     path = write_line(tmp_path / "line")
     teach("light", images, "--config", path)
-    manifest = tmp_path / "line" / "nearest-light" / "manifest.toml"
-    manifest.write_text(manifest.read_text().replace("worst = 3", "worst = 500"))
+    edit(tmp_path / "line" / "nearest-light" / MANIFEST, "worst = 3", "worst = 500")
     pipeline = open_pipeline(read_line(path))
     inspection = pipeline.inspect(read_frame(tmp_path / "whole.png"))
     pipeline.close()
