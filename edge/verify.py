@@ -6,13 +6,14 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from edge.bundle import Bundle, Graph, Manifest, Precision
 from edge.engines.session import ENGINES, READS, Engine, Floats, Session, installed, open_session
 from edge.errors import BundleError, EdgeError
-from edge.vision.image import InputRule, prepare
+from edge.vision.image import WHOLE, InputRule, prepare
 from edge.vision.patches import cut
 
 GOLDEN_PATCHES = 4
@@ -34,8 +35,9 @@ class GraphCheck:
 
 
 def golden_batch(frame: NDArray[np.uint8], rule: InputRule) -> Floats:
-    """What a graph is given for the golden frame: `(n, c, h, w)`, the first patches where the rule cuts any."""
-    batch = prepare(frame, rule)
+    """What a graph is given for the golden frame: `(n, c, h, w)`; its views whatever the tiles, as a bundle that lends
+    its network has no other; the first patches where the rule cuts any."""
+    batch = prepare(frame, msgspec.structs.replace(rule, tiles=WHOLE))
     return cut(batch[0, 0], rule.patch, rule.stride)[:GOLDEN_PATCHES] if rule.patch else batch
 
 

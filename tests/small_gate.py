@@ -15,7 +15,7 @@ SIDE = 64
 
 
 def graph() -> bytes:
-    """`(n, 1, 64, 64)` -> features `(n, 2)`: mean grey and mean square; cells `(n, 2, 8, 8)`: the same by place."""
+    """`(n, 1, 64, 64)` -> features `(n, 2)`: mean grey and mean square; cells `(n, 2, 8, 8)`: how light and how dark a place is."""
     from onnx import TensorProto, helper
 
     nodes = [
@@ -23,7 +23,10 @@ def graph() -> bytes:
         helper.make_node("Concat", ["in", "square"], ["both"], axis=1),
         helper.make_node("GlobalAveragePool", ["both"], ["mean"]),
         helper.make_node("Flatten", ["mean"], ["features"]),
-        helper.make_node("AveragePool", ["both"], ["cells"], kernel_shape=[8, 8], strides=[8, 8]),
+        helper.make_node("Constant", [], ["white"], value_float=1.0),
+        helper.make_node("Sub", ["white", "in"], ["dark"]),
+        helper.make_node("Concat", ["in", "dark"], ["places"], axis=1),
+        helper.make_node("AveragePool", ["places"], ["cells"], kernel_shape=[8, 8], strides=[8, 8]),
     ]
     given = helper.make_tensor_value_info("in", TensorProto.FLOAT, ["n", 1, SIDE, SIDE])
     answers = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in ("features", "cells")]

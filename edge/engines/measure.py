@@ -26,7 +26,7 @@ WARM_UP, RUNS, BUDGET_NS = 2, 12, 1_200_000_000
 def example_batch(bundle: Bundle) -> Floats:
     """A batch of the shape that one frame gives, `(n, c, h, w)`, filled with mild noise."""
     rule = bundle.manifest.input
-    shape = (len(rule.views), rule.channels, rule.height, rule.width)
+    shape = (rule.batch, rule.channels, rule.height, rule.width)
     if rule.patch:
         count = len(starts(rule.height, rule.stride)) * len(starts(rule.width, rule.stride))
         shape = (count, rule.channels, rule.patch, rule.patch)

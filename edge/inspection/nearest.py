@@ -1,8 +1,10 @@
 """A judge that needs no training: how far is each place of a frame from all that good parts ever looked like?
 
 After PatchCore (Roth et al. 2022): middle features of a network trained on other pictures, averaged over each cell's
-neighbours; a memory of good cells; the distance to the nearest. The network is the gate's own, so a frame that the gate
-has just looked at costs a matrix product. The cells of the `whole` view are used, whatever other views the input has.
+neighbours; a memory of good cells; the distance to the nearest. Cells are compared by their direction alone: how strong
+a feature is follows the light. The network is the gate's own, so a frame that the gate has just looked at costs a
+matrix product; where a surface needs more pixels than the gate does, the frame is cut into tiles. Of several views the
+cells of `whole` are used.
 """
 
 from __future__ import annotations
@@ -15,18 +17,25 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.bundle import Graph
 from edge.engines.session import Floats
 from edge.errors import BundleError, ScoreError
 from edge.inspection.judge import Scorer
 from edge.inspection.model import Model
 from edge.records import Frame
+from edge.vision.image import WHOLE, InputRule
 
 ENLARGED = 4  # the map is drawn this much finer than its cells, so that boxes follow what lies between them
 
 
-def smooth_cells(cells: Floats) -> Floats:
-    """One view's `(d, h, w)` -> `(h, w, d)`, each cell averaged with its neighbours; edges repeated."""
-    padded = np.pad(cells.transpose(1, 2, 0), ((1, 1), (1, 1), (0, 0)), mode="edge")
+def smooth_cells(cells: Floats, rule: InputRule) -> Floats:
+    """A frame's `(batch, d, h, w)` -> `(rows * h, columns * w, d)`: the whole view or all tiles side by side, each cell
+    averaged with its neighbours; edges repeated."""
+    columns, rows = rule.tiles
+    chosen = cells[rule.views.index("whole")] if rule.tiles == WHOLE else cells
+    _, h, w = chosen.shape[-3:]
+    tiles = chosen.reshape(rows, columns, -1, h, w).transpose(0, 3, 1, 4, 2)
+    padded = np.pad(tiles.reshape(rows * h, columns * w, -1), ((1, 1), (1, 1), (0, 0)), mode="edge")
     rows = padded[:-2] + padded[1:-1] + padded[2:]
     return (rows[:, :-2] + rows[:, 1:-1] + rows[:, 2:]) / 9  # type: ignore[no-any-return]  # numpy loses the dtype
 
@@ -34,24 +43,46 @@ def smooth_cells(cells: Floats) -> Floats:
 @dataclass(frozen=True, slots=True)
 class Memory:
     """What good parts look like. scale: `(d,)`, what each number of a cell is multiplied with first; good: `(d, m)`
-    good cells, scaled; half: `(m,)`, half of their squared lengths."""
+    good cells, scaled and of length 1; room: `(m,)`, how much good parts vary there: distances are divided by it."""
 
     scale: Floats
     good: Floats
-    half: Floats
+    room: Floats
 
     def distances(self, cells: Floats) -> Floats:
         """Distance of each of `(n, d)` cells to the nearest good one, `(n,)`."""
-        scaled = cells * self.scale
-        likeness = scaled @ self.good
-        likeness -= self.half
-        squared = np.einsum("nd,nd->n", scaled, scaled) - 2 * likeness.max(axis=1)
-        return np.sqrt(np.maximum(squared, 0))  # type: ignore[no-any-return]  # numpy loses the dtype
+        likeness = directions(cells, self.scale) @ self.good
+        nearest = likeness.argmax(axis=1)
+        best = likeness[np.arange(len(nearest)), nearest]
+        return np.sqrt(np.maximum(2 - 2 * best, 0)) / self.room[nearest]  # type: ignore[no-any-return]  # as above
 
 
-def remember(scale: Floats, scaled: Floats) -> Memory:
-    """From `(m, d)` good cells that are scaled already."""
-    return Memory(scale, np.ascontiguousarray(scaled.T), 0.5 * np.einsum("md,md->m", scaled, scaled))
+def directions(cells: Floats, scale: Floats) -> Floats:
+    """`(n, d)` scaled and brought to length 1."""
+    scaled = cells * scale
+    lengths = np.sqrt(np.einsum("nd,nd->n", scaled, scaled))
+    scaled /= np.maximum(lengths, 1e-12)[:, None]
+    return scaled
+
+
+def pack_cells(good: Floats) -> NDArray[np.int8]:
+    """`(m, d)` of length 1 as they are kept: only their direction matters, so each row fills the range of int8."""
+    return np.asarray(np.rint(good * (127 / np.abs(good).max(axis=1, keepdims=True))), np.int8)
+
+
+def unpack_cells(packed: NDArray[np.int8]) -> Floats:
+    """`(m, d)` int8 -> `(d, m)` of length 1."""
+    return np.ascontiguousarray(directions(packed.astype(np.float32), np.ones(1, np.float32)).T)
+
+
+def memory_arrays(memory: Memory, graph: Graph) -> dict[str, NDArray[np.generic]]:
+    """As the bundle keeps the memory of one graph."""
+    arrays: dict[str, NDArray[np.generic]] = {
+        "memory": pack_cells(memory.good.T),
+        "scale": memory.scale,
+        "room": memory.room,
+    }
+    return {f"{graph.file}/{name}": array for name, array in arrays.items()}
 
 
 def worst_mean(distance: Floats, worst: int) -> float:
@@ -66,10 +97,9 @@ class NearestJudge(Scorer):
         entry, rule = model.manifest.arrays, model.manifest.input
         if entry is None:
             raise BundleError(f"{model.bundle.path}: a nearest judge needs [arrays] with its memory of good cells")
-        if "whole" not in rule.views:
+        if rule.tiles == WHOLE and "whole" not in rule.views:
             raise BundleError(f"{model.bundle.path}: input.views lacks `whole`, the one that covers the frame")
-        self._view = rule.views.index("whole")
-        self.memory = _memory(model.bundle.read_arrays(entry), model.bundle.path / entry.file)
+        self.memory = _memory(model.bundle.read_arrays(entry), model.graph, model.bundle.path / entry.file)
 
     def score_all(self, frames: Sequence[Frame]) -> list[tuple[float, Floats]]:
         """The mean of a frame's worst cells, and the distance of each to the nearest good one, drawn finer."""
@@ -77,7 +107,7 @@ class NearestJudge(Scorer):
 
     def _score(self, frame: Frame) -> tuple[float, Floats]:
         name, worst = self.model.manifest.name, self.model.manifest.scoring.worst
-        cells = smooth_cells(self.model.look_again(frame)[1][self._view])
+        cells = smooth_cells(self.model.look_again(frame)[1], self.model.manifest.input)
         h, w, d = cells.shape
         if d != len(self.memory.scale) or h * w < worst:
             raise ScoreError(f"the judge {name} answered with {h * w} cells of {d} numbers; its memory is of others")
@@ -86,15 +116,19 @@ class NearestJudge(Scorer):
         return worst_mean(found, worst), np.asarray(fine, np.float32)
 
 
-def _memory(arrays: dict[str, NDArray[np.generic]], where: Path) -> Memory:
+def _memory(arrays: dict[str, NDArray[np.generic]], graph: Graph, where: Path) -> Memory:
     try:
-        scale, good = arrays["scale"].astype(np.float32), arrays["memory"].astype(np.float32)
+        good, scale, room = (arrays[f"{graph.file}/{name}"] for name in ("memory", "scale", "room"))
+        scale, room = scale.astype(np.float32), room.astype(np.float32)
     except KeyError as error:
         raise BundleError(f"{where} lacks the array {error}") from error
     except ValueError as error:
         raise BundleError(f"{where}: {error}") from error
-    if good.ndim != 2 or not len(good) or scale.shape != good.shape[1:]:
-        raise BundleError(f"{where}: memory is `(m, d)` and scale `(d,)`, not {good.shape} and {scale.shape}")
-    if not (np.isfinite(good).all() and np.isfinite(scale).all()):
-        raise BundleError(f"{where}: not every number is finite")
-    return remember(scale, good)
+    if good.ndim != 2 or not len(good) or (room.shape, scale.shape) != (good.shape[:1], good.shape[1:]):
+        shapes = f"{good.shape}, {scale.shape} and {room.shape}"
+        raise BundleError(f"{where}: memory is `(m, d)`, scale `(d,)` and room `(m,)`, not {shapes}")
+    if good.dtype != np.int8 or not good.any(axis=1).all():
+        raise BundleError(f"{where}: memory is int8 and has no empty row")
+    if not (np.isfinite(scale).all() and np.isfinite(room).all()) or room.min() <= 0:
+        raise BundleError(f"{where}: not every number is finite, or a room is not positive")
+    return Memory(scale, unpack_cells(good), room)  # type: ignore[arg-type]  # its dtype was looked at

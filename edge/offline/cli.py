@@ -146,6 +146,30 @@ def accept(
     help="Share of good parts that the threshold lets pass; more for fewer false alarms, less for fewer escapes.",
 )
 @click.option(
+    "--tiles",
+    nargs=2,
+    type=click.IntRange(1, 16),
+    default=(1, 1),
+    show_default=True,
+    metavar="COLUMNS ROWS",
+    help="Cut the frame into so many tiles, each seen as large as the gate sees a frame: finds smaller defects, takes"
+    " as many times longer.",
+)
+@click.option(
+    "--worst",
+    type=click.IntRange(min=1),
+    default=10,
+    show_default=True,
+    help="The score is the mean of so many of the frame's worst places (14 x 14 a tile): few for small defects.",
+)
+@click.option(
+    "--even",
+    type=click.FloatRange(0, 1),
+    default=0.5,
+    show_default=True,
+    help="0: every place counts the same. 1: a place counts by how much good parts vary there, for uneven surfaces.",
+)
+@click.option(
     "--gate/--no-gate",
     default=None,
     help="Teach the gate the surface too, by these good images alone.  [default: where it does not know it]",
@@ -161,6 +185,9 @@ def teach(
     images: tuple[Path, ...],
     name: str | None,
     pass_good: float,
+    tiles: tuple[int, int],
+    worst: int,
+    even: float,
     gate: bool | None,
     data: str,
     licence: str,
@@ -183,7 +210,8 @@ def teach(
     from edge.offline.teach import Lesson
     from edge.offline.teach_line import teach_line
 
-    lesson = Lesson(surface, name or f"nearest-{surface}", data, licence, f"edge teach {surface}", pass_good, gate)
+    said = (surface, name or f"nearest-{surface}", data, licence, f"edge teach {surface}", pass_good, gate)
+    lesson = Lesson(*said, tiles, worst, even)
     with progress_bar() as progress:
         taught = teach_line(read_line(config), lesson, images, progress)
     if as_json:

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
 
-CANDIDATES = 20_000
+CANDIDATES = 60_000
 PROJECTED = 64
 
 

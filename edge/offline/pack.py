@@ -20,7 +20,7 @@ from edge.bundle import FORMAT_VERSION, MANIFEST, Bundle, File, Format, Manifest
 from edge.engines.session import Engine, Floats, open_session
 from edge.errors import BundleError
 from edge.verify import golden_batch, golden_key
-from edge.vision.image import InputRule
+from edge.vision.image import WHOLE, InputRule
 
 GOLDEN = "golden.npz"
 ARRAYS = "arrays.npz"
@@ -56,11 +56,15 @@ def write_bundle(path: Path, fields: dict[str, object], files: dict[str, bytes],
     return open_bundle(path)
 
 
-def write_borrowing(path: Path, fields: dict[str, object], lender: Bundle, arrays: bytes) -> Bundle:
+def write_borrowing(
+    path: Path, fields: dict[str, object], lender: Bundle, arrays: bytes, tiles: tuple[int, int] = WHOLE
+) -> Bundle:
     """Write a bundle of arrays around another one's network, and open it.
 
     fields: as for write_bundle, less `input` and `outputs`, which are the lender's, as its golden frame is. lender: a
-    bundle in the same folder. Raises BundleError where the manifest would not be valid, or the lender was altered.
+    bundle in the same folder. tiles: that a frame is cut into.
+
+    Raises BundleError where the manifest would not be valid, or the lender was altered.
     """
     if lender.path.resolve().parent != path.resolve().parent:
         raise BundleError(f"{path} would name files of {lender.path}, which has to lie beside it")
@@ -68,7 +72,7 @@ def write_borrowing(path: Path, fields: dict[str, object], lender: Bundle, array
     draft = {
         **fields,
         "format": FORMAT_VERSION,
-        "input": lender.manifest.input,
+        "input": msgspec.structs.replace(lender.manifest.input, tiles=tiles),
         "outputs": lender.manifest.outputs,
         "graph": [msgspec.structs.replace(graph, bundle=lent) for graph in lender.manifest.graph],
         "arrays": _entry(ARRAYS, arrays),

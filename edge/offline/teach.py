@@ -1,8 +1,8 @@
 """`edge teach`: a judge for a surface from good images alone, made on the line PC in minutes and without torch.
 
-The gate's network looks at every image, once by each of its graphs that runs here (INT8 moves a cell a little, so the
-memory holds both); a coreset of the cells is the memory; each image is scored by a memory of the others, and the
-threshold lets the wanted share of them pass.
+The gate's network looks at every image, once by each of its graphs that runs here; a coreset of the cells is the
+memory, one for each graph: in a common one a bad cell by INT8 is near to a good one by FP32. Each image is scored by a
+memory of the others, and the threshold lets the wanted share of them pass.
 """
 
 from __future__ import annotations
@@ -10,9 +10,10 @@ from __future__ import annotations
 import datetime
 import io
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,15 +21,49 @@ from edge.bundle import Bundle, Graph, Scoring, Thresholds, Training
 from edge.engines.session import ENGINES, READS, Engine, Floats, installed, open_session
 from edge.errors import BundleError, MissingExtra
 from edge.inspection.files import read_frame
-from edge.inspection.nearest import Memory, remember, smooth_cells, worst_mean
+from edge.inspection.nearest import (
+    Memory,
+    directions,
+    memory_arrays,
+    pack_cells,
+    smooth_cells,
+    unpack_cells,
+    worst_mean,
+)
 from edge.offline.clusters import FOLDS
 from edge.offline.coreset import CANDIDATES, coreset
 from edge.offline.pack import write_borrowing
-from edge.vision.image import prepare
+from edge.vision.image import WHOLE, prepare
 
-CELLS = 2000
-WORST = 3
+CELLS = 4000
+DOUBT = 3  # a memory cell's room is taken to be the mean of all until it has more good cells than this near it
+ROWS = 4096
+LEAST_ROOM = 0.1  # where all good parts are the same to the bit a cell still has some
+Tiles = tuple[int, int]
 Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What is said of the surface. licence, data: of the images, for the manifest. pass_good: share of the good images
+    that the threshold lets pass. gate: whether it is taught too; where None, if it does not know the surface.
+
+    tiles: columns and rows that a frame is cut into, for defects too small for the gate's own size. worst: a frame's
+    score is the mean of so many cells. even: 0 where a distance counts the same everywhere, 1 where it counts by how
+    much good parts vary in such a place.
+    """
+
+    surface: str
+    name: str
+    data: str
+    licence: str
+    command: str
+    pass_good: float = 0.98
+    gate: bool | None = None
+    tiles: Tiles = WHOLE
+    worst: int = 10
+    even: float = 0.5
+    seed: int = 1
 
 
 @dataclass(frozen=True)
@@ -36,6 +71,7 @@ class Seen:
     """What one graph made of the images. features: `(n, f)`, the gate's; cells: `(n, h * w, d)` float16,
     smoothed."""
 
+    graph: Graph
     features: Floats
     cells: NDArray[np.float16]
 
@@ -53,40 +89,63 @@ def runnable(gate: Bundle) -> list[tuple[Engine, Graph]]:
     return pairs
 
 
-def look_at(gate: Bundle, images: Sequence[Path], threads: int, show: Progress) -> list[Seen]:
-    """Run every image through each graph. Raises DataError naming a file that is no image."""
+def look_at(gate: Bundle, images: Sequence[Path], tiles: Tiles, threads: int, show: Progress) -> list[Seen]:
+    """Run every image through each graph, and again in tiles where they are more than one. Raises DataError naming a
+    file that is no image."""
     rule = gate.manifest.input
-    whole = rule.views.index("whole")
-    sessions = [open_session(engine, gate.read(graph), threads, "cpu") for engine, graph in runnable(gate)]
+    tiled = msgspec.structs.replace(rule, tiles=tiles)
+    graphs = runnable(gate)
+    sessions = [open_session(engine, gate.read(graph), threads, "cpu") for engine, graph in graphs]
     features: list[list[Floats]] = [[] for _ in sessions]
     cells: list[list[NDArray[np.float16]]] = [[] for _ in sessions]
     for number, path in enumerate(images):
         frame = read_frame(path)
         batch = prepare(frame.pixels, rule, frame.full_scale)
+        in_tiles = None if tiles == WHOLE else prepare(frame.pixels, tiled, frame.full_scale)
         for session, its_features, its_cells in zip(sessions, features, cells, strict=True):
             answer = session.run(batch)
             its_features.append(answer[0].reshape(-1).copy())
-            smooth = smooth_cells(answer[1][whole])
+            smooth = smooth_cells(answer[1] if in_tiles is None else session.run(in_tiles)[1], tiled)
             its_cells.append(smooth.reshape(-1, smooth.shape[-1]).astype(np.float16))
         show("looking", number + 1, len(images))
     for session in sessions:
         session.close()
-    return [Seen(np.stack(f), np.stack(c)) for f, c in zip(features, cells, strict=True)]
+    return [Seen(graph, np.stack(f), np.stack(c)) for (_, graph), f, c in zip(graphs, features, cells, strict=True)]
 
 
-def make_memory(seen: list[Seen], images: NDArray[np.bool_], count: int, seed: int) -> Memory:
+def make_memory(seen: Seen, images: NDArray[np.bool_], lesson: Lesson) -> Memory:
     """A memory of those images alone, `(n,)`. Every number of a cell counts by the inverse of its spread."""
-    which, (_, places, d) = np.flatnonzero(images), seen[0].cells.shape
-    drawn = np.random.default_rng(seed).permutation(len(which) * places)[:CANDIDATES]
+    which, places = np.flatnonzero(images), seen.cells.shape[1]
+    drawn = np.random.default_rng(lesson.seed).permutation(len(which) * places)[:CANDIDATES]
     image, place = which[drawn // places], drawn % places
-    rows = np.concatenate([each.cells[image, place] for each in seen]).astype(np.float32)
-    scale = (1 / (np.maximum(rows.std(axis=0), 1e-6) * np.sqrt(d))).astype(np.float32)
-    rows *= scale
-    # What is kept is what float16 holds, so that the thresholds are set on the very memory that the line reads.
-    return remember(scale, rows[coreset(rows, count, seed)].astype(np.float16).astype(np.float32))
+    rows = seen.cells[image, place].astype(np.float32)
+    scale = (1 / np.maximum(rows.std(axis=0), 1e-6)).astype(np.float32)
+    rows = directions(rows, scale)
+    kept = coreset(rows, CELLS, lesson.seed)
+    good = unpack_cells(pack_cells(rows[kept]))  # thresholds are set on the very memory that the line reads
+    return Memory(scale, good, rooms(rows, image, good, image[kept]) ** np.float32(lesson.even))
 
 
-def held_out(seen: list[Seen], count: int, worst: int, seed: int, show: Progress) -> tuple[Floats, Floats]:
+def rooms(rows: Floats, image: NDArray[np.int64], good: Floats, owner: NDArray[np.int64]) -> Floats:
+    """How far good cells are from each memory cell that is the nearest of another image's, over the mean of all.
+
+    rows: `(n, d)` of the images `(n,)`; good: `(d, m)` of the images `(m,)`. Returns `(m,)`.
+    """
+    total, near = np.zeros((2, good.shape[1]))
+    for first in range(0, len(rows), ROWS):
+        part = slice(first, first + ROWS)
+        likeness = rows[part] @ good
+        likeness[image[part, None] == owner] = -1
+        nearest = likeness.argmax(axis=1)
+        apart = np.sqrt(np.maximum(2 - 2 * likeness[np.arange(len(nearest)), nearest], 0))
+        total += np.bincount(nearest, apart, minlength=len(total))
+        near += np.bincount(nearest, minlength=len(near))
+    mean = max(total.sum() / len(rows), 1e-6)
+    room = (total + DOUBT * mean) / ((near + DOUBT) * mean)
+    return np.asarray(np.maximum(room, LEAST_ROOM), np.float32)
+
+
+def held_out(seen: list[Seen], lesson: Lesson, show: Progress) -> tuple[Floats, Floats]:
     """Each image's score and its worst cell, `(graphs, n)`, by a memory of the other folds' images.
 
     The memory is chosen anew for each fold: one chosen among all images lacks, without an image's own cells, the like
@@ -95,28 +154,13 @@ def held_out(seen: list[Seen], count: int, worst: int, seed: int, show: Progress
     fold = np.arange(len(seen[0].cells)) % FOLDS
     scores, peaks = np.zeros((2, len(seen), len(fold)), np.float32)
     for number in range(FOLDS):
-        memory = make_memory(seen, fold != number, count, seed)
         for row, each in enumerate(seen):
+            memory = make_memory(each, fold != number, lesson)
             for image in np.flatnonzero(fold == number):
                 distances = memory.distances(each.cells[image].astype(np.float32))
-                scores[row, image], peaks[row, image] = worst_mean(distances, worst), distances.max()
+                scores[row, image], peaks[row, image] = worst_mean(distances, lesson.worst), distances.max()
         show("threshold", number + 1, FOLDS)
     return scores, peaks
-
-
-@dataclass(frozen=True)
-class Lesson:
-    """What is said of the surface. licence, data: of the images, for the manifest. pass_good: share of the good images
-    that the threshold lets pass. gate: whether it is taught too; where None, if it does not know the surface."""
-
-    surface: str
-    name: str
-    data: str
-    licence: str
-    command: str
-    pass_good: float = 0.98
-    gate: bool | None = None
-    seed: int = 1
 
 
 def teach_judge(gate: Bundle, seen: list[Seen], lesson: Lesson, out: Path, show: Progress) -> tuple[Bundle, Floats]:
@@ -124,29 +168,34 @@ def teach_judge(gate: Bundle, seen: list[Seen], lesson: Lesson, out: Path, show:
 
     Returns with it each image's held-out score, `(n,)`, the worst of all graphs'. Raises BundleError.
     """
-    scores, peaks = held_out(seen, CELLS, WORST, lesson.seed, show)
-    images = len(seen[0].cells)
-    memory = make_memory(seen, np.ones(images, np.bool_), CELLS, lesson.seed)
+    images, cells, _ = seen[0].cells.shape
+    lesson = replace(lesson, worst=min(lesson.worst, cells))
+    scores, peaks = held_out(seen, lesson, show)
     how = (
         f"{lesson.pass_good:.0%} of {images} good images stay below, each scored by other folds' cells; map: of"
         " their worst cells the same"
     )
     limit, peak = (float(np.quantile(values, lesson.pass_good)) for values in (scores, peaks))
+    taught = msgspec.structs.replace(gate.manifest, graph=tuple(each.graph for each in seen))
+    lender = msgspec.structs.replace(gate, manifest=taught)
     packed = io.BytesIO()
-    np.savez_compressed(packed, allow_pickle=False, scale=memory.scale, memory=memory.good.T.astype(np.float16))
+    arrays: dict[str, NDArray[np.generic]] = {}
+    for each in seen:
+        arrays |= memory_arrays(make_memory(each, np.ones(images, np.bool_), lesson), each.graph)
+    np.savez_compressed(packed, allow_pickle=False, **arrays)
     fields: dict[str, object] = {
         "name": lesson.name,
         "kind": "nearest",
         "surfaces": (lesson.surface,),
         "thresholds": Thresholds(score=limit, map=peak, how=how),
-        "scoring": Scoring(worst=WORST),
+        "scoring": Scoring(worst=lesson.worst),
         "training": Training(
             data=lesson.data,
             licence=lesson.licence,
             images=images,
             date=datetime.date.today().isoformat(),
             command=lesson.command,
-            note=f"no training: {memory.good.shape[1]} cells that good images have",
+            note=f"no training: {CELLS} cells that good images have",
         ),
     }
-    return write_borrowing(out / lesson.name, fields, gate, packed.getvalue()), scores.max(axis=0)
+    return write_borrowing(out / lesson.name, fields, lender, packed.getvalue(), lesson.tiles), scores.max(axis=0)

@@ -56,7 +56,7 @@ def teach_line(line: Line, lesson: Lesson, places: Sequence[Path], show: Progres
     gate = _gate_of(line, lesson)
     text = with_judge(line, lesson)
     images = good_images(places)
-    seen = look_at(gate, images, line.config.threads, show)
+    seen = look_at(gate, images, lesson.tiles, line.config.threads, show)
     judge, scores = teach_judge(gate, seen, lesson, line.bundles, show)
     teach_it = lesson.surface not in gate.manifest.surfaces if lesson.gate is None else lesson.gate
     if teach_it:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Iterator
+from itertools import product
+from typing import Annotated, Literal
 
 import cv2
 import msgspec
@@ -14,6 +16,8 @@ from edge.errors import FrameError
 Pixels = NDArray[np.uint8] | NDArray[np.uint16]
 Floats = NDArray[np.float32]
 
+WHOLE = (1, 1)
+
 
 class InputRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How a frame of any size, 8 or 16 bit, grey or colour, becomes the network's input.
@@ -22,6 +26,8 @@ class InputRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     views: `whole` stretches the frame to the input size; `centre` cuts that size out of the middle at the camera's own
     scale (mirrored outward where the frame is smaller). A rule with two views gives a batch of two.
     mean, std: on a scale where the sensor's full range is 0..1; the input is (pixel - mean) / std.
+    tiles: columns and rows. Where they are more than one the frame is stretched over all of them, each of the input's
+    size, and they are the batch, in place of the views.
     patch, stride: side of the square patches and their distance in pixels; 0 means that the network sees it all.
     """
 
@@ -31,6 +37,7 @@ class InputRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     views: tuple[Literal["whole", "centre"], ...] = ("whole",)
     mean: float = 0.0
     std: float = 1.0
+    tiles: tuple[Annotated[int, msgspec.Meta(ge=1, le=16)], Annotated[int, msgspec.Meta(ge=1, le=16)]] = (1, 1)
     patch: int = 0
     stride: int = 0
 
@@ -39,6 +46,13 @@ class InputRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError("width, height and std must be positive and views not empty")
         if self.patch and not 0 < self.stride <= self.patch <= min(self.width, self.height):
             raise ValueError("a patch must fit the input, and a stride must lie between 1 and the patch")
+        if self.patch and self.tiles != WHOLE:
+            raise ValueError("an input has patches or tiles, not both")
+
+    @property
+    def batch(self) -> int:
+        """Pictures that one frame becomes."""
+        return len(self.views) if self.tiles == WHOLE else self.tiles[0] * self.tiles[1]
 
 
 def to_channels(pixels: Pixels, channels: int) -> Pixels:
@@ -75,11 +89,23 @@ def centre(pixels: Pixels, width: int, height: int) -> Pixels:
 VIEWS = {"whole": resize, "centre": centre}
 
 
+def pictures(pixels: Pixels, rule: InputRule) -> Iterator[Pixels]:
+    """The frame as the network is to see it: each view, or each tile, row by row."""
+    width, height = rule.width, rule.height
+    if rule.tiles == WHOLE:
+        yield from (VIEWS[view](pixels, width, height) for view in rule.views)
+        return
+    columns, rows = rule.tiles
+    large = resize(pixels, columns * width, rows * height)
+    for y, x in product(range(0, rows * height, height), range(0, columns * width, width)):
+        yield large[y : y + height, x : x + width]
+
+
 def prepare(pixels: Pixels, rule: InputRule, full_scale: int | None = None) -> Floats:
     """Bring one frame to the network's input.
 
     pixels: `(h, w)` grey or `(h, w, 3)` RGB, uint8 or uint16. full_scale: the sensor's largest value where it is less
-    than the dtype's (1023 for Mono10 in 16 bits). Returns float32 `(views, channels, height, width)`.
+    than the dtype's (1023 for Mono10 in 16 bits). Returns float32 `(batch, channels, height, width)`.
     Raises FrameError for another dtype or shape.
     """
     if pixels.dtype not in (np.uint8, np.uint16):
@@ -87,9 +113,9 @@ def prepare(pixels: Pixels, rule: InputRule, full_scale: int | None = None) -> F
     if pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[2] != 3) or 0 in pixels.shape:
         raise FrameError(f"the frame's shape is {pixels.shape}; send (h, w) grey or (h, w, 3) RGB")
     top = full_scale or int(np.iinfo(pixels.dtype).max)
-    batch = np.empty((len(rule.views), rule.channels, rule.height, rule.width), np.float32)
-    for view, out in zip(rule.views, batch, strict=True):
-        seen = to_channels(VIEWS[view](pixels, rule.width, rule.height), rule.channels)
+    batch = np.empty((rule.batch, rule.channels, rule.height, rule.width), np.float32)
+    for picture, out in zip(pictures(pixels, rule), batch, strict=True):
+        seen = to_channels(picture, rule.channels)
         out[...] = seen if rule.channels == 1 else seen.transpose(2, 0, 1)
     batch *= 1.0 / (top * rule.std)
     batch -= rule.mean / rule.std

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
+import msgspec
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -15,9 +17,10 @@ from edge.bundle import MANIFEST, open_bundle
 from edge.cli import main
 from edge.config import read_line
 from edge.engines.session import installed
+from edge.errors import BundleError
 from edge.inspection.assemble import open_pipeline
 from edge.inspection.files import read_frame
-from edge.inspection.nearest import remember
+from edge.inspection.nearest import Memory, NearestJudge, pack_cells, unpack_cells
 from edge.offline.coreset import coreset
 from edge.records import Evaluation
 from edge.verify import verify_bundle
@@ -42,7 +45,7 @@ def images(tmp_path: Path) -> Path:
     for seed in range(20):
         cv2.imwrite(str(folder / f"{seed}.png"), good(seed))
     broken = good(110)
-    broken[24:32, 40:48] = 20
+    broken[16:40, 32:56] = 20
     cv2.imwrite(str(tmp_path / "broken.png"), broken)
     cv2.imwrite(str(tmp_path / "whole.png"), good(130))
     cv2.imwrite(str(tmp_path / "other.png"), np.full((64, 64), 120, np.uint8))
@@ -207,7 +210,7 @@ def test_what_a_killed_try_left_behind_is_put_right(tmp_path: Path, images: Path
 def test_more_worst_cells_than_there_are_is_undefined_not_the_daemons_end(tmp_path: Path, images: Path) -> None:
     path = write_line(tmp_path / "line")
     teach("light", images, "--config", path)
-    edit(tmp_path / "line" / "nearest-light" / MANIFEST, "worst = 3", "worst = 500")
+    edit(tmp_path / "line" / "nearest-light" / MANIFEST, "worst = 10", "worst = 500")
     pipeline = open_pipeline(read_line(path))
     inspection = pipeline.inspect(read_frame(tmp_path / "whole.png"))
     pipeline.close()
@@ -245,13 +248,70 @@ def test_a_network_that_its_lender_lost_is_missed_by_name(tmp_path: Path, images
     assert result.exit_code == 11 and "make or teach nearest-light again" in result.output
 
 
+@needs_onnx
+def test_tiles_find_what_is_too_small_for_the_gates_own_size(tmp_path: Path) -> None:
+    folder = tmp_path / "good"
+    folder.mkdir()
+    for seed in range(20):
+        cv2.imwrite(str(folder / f"{seed}.png"), np.tile(good(seed), (4, 2)))
+    broken = np.tile(good(110), (4, 2))
+    broken[152:176, 92:116] = 20
+    cv2.imwrite(str(tmp_path / "broken.png"), broken)
+    path = write_line(tmp_path / "line")
+    code, said = teach("light", folder, "--config", path, "--tiles", 2, 4, "--worst", 1, "--even", 0)
+    assert code == 0, said
+    assert open_bundle(tmp_path / "line" / "nearest-light").manifest.input.tiles == (2, 4)
+    pipeline = open_pipeline(read_line(path))
+    inspection = pipeline.inspect(read_frame(tmp_path / "broken.png"))
+    pipeline.close()
+    assert inspection.evaluation == Evaluation.NOT_OK and inspection.finding is not None
+    assert inspection.finding.score_map.shape == (4 * 8 * 4, 2 * 8 * 4)
+    x, y, w, h = inspection.finding.defects[0].bbox
+    assert x <= 104 < x + w and y <= 164 < y + h
+
+
+@needs_onnx
+def test_a_judge_taught_by_one_graph_is_not_run_by_another(tmp_path: Path, images: Path) -> None:
+    path = write_line(tmp_path / "line")
+    teach("light", images, "--config", path)
+    pipeline = open_pipeline(read_line(path))
+    model = pipeline.judges["light"].model
+    pipeline.close()
+    other = replace(model, graph=msgspec.structs.replace(model.graph, file="model.int8.onnx"))
+    with pytest.raises(BundleError, match=r"lacks the array 'model\.int8\.onnx/memory'"):
+        NearestJudge(other)
+
+
+def test_a_place_where_good_parts_vary_counts_less() -> None:
+    good, scale = np.eye(2, dtype=np.float32), np.ones(2, np.float32)
+    cells = np.array([[1.0, 0.2], [0.2, 1.0]], np.float32)
+    even = Memory(scale, good, np.ones(2, np.float32)).distances(cells)
+    uneven = Memory(scale, good, np.array([1.0, 2.0], np.float32)).distances(cells)
+    assert even[0] == pytest.approx(even[1])
+    assert uneven == pytest.approx([even[0], even[1] / 2])
+
+
+def test_only_a_cells_direction_counts() -> None:
+    memory = Memory(np.ones(2, np.float32), np.eye(2, dtype=np.float32), np.ones(2, np.float32))
+    cells = np.array([[3.0, 1.0], [300.0, 100.0]], np.float32)
+    assert memory.distances(cells)[0] == pytest.approx(memory.distances(cells)[1])
+
+
+def test_cells_are_kept_in_a_byte_each_and_come_back_nearly_the_same() -> None:
+    rows = np.random.default_rng(0).normal(size=(50, 112)).astype(np.float32)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    back = unpack_cells(pack_cells(rows)).T
+    assert np.linalg.norm(back, axis=1) == pytest.approx(np.ones(50), abs=1e-6)
+    assert np.linalg.norm(back - rows, axis=1).max() < 0.03
+
+
 def test_a_coreset_leaves_no_row_far_away() -> None:
     rng = np.random.default_rng(0)
     rows = rng.normal(size=(3000, 8)).astype(np.float32)
     chosen, drawn = coreset(rows, 100), rng.permutation(3000)[:100]
 
     def farthest(kept: NDArray[np.int64]) -> float:
-        return float(remember(np.ones(8, np.float32), rows[kept]).distances(rows).max())
+        return float(np.linalg.norm(rows[:, None] - rows[kept], axis=2).min(axis=1).max())
 
     assert len(set(chosen.tolist())) == 100
     assert farthest(chosen) < 0.9 * farthest(drawn)

@@ -27,6 +27,7 @@ from kornia.metrics import ssim  # noqa: E402  # after the skip
 from torch import Tensor, nn  # noqa: E402  # after the skip
 
 from edge.vision.similarity import ssim_map  # noqa: E402  # after the skip
+from tools.train.curves import read_curves  # noqa: E402  # after the skip
 from tools.train.data import Sample  # noqa: E402  # after the skip
 from tools.train.drae_width import doubling, gflop, graphs, settled  # noqa: E402  # after the skip
 from tools.train.networks.drae import Drae, Halving, on_the_line  # noqa: E402  # after the skip
@@ -118,6 +119,8 @@ def test_both_parts_learn_and_a_run_goes_on_where_it_stopped(tmp_path: Path) -> 
     saved = torch.load(tmp_path / "run" / "checkpoint.pt", weights_only=True)
     assert len(saved["curves"]) == 2
     assert set(saved["curves"][0]) == {"generator", "discriminator"}
+    assert set(read_curves(tmp_path / "run" / "training.json")) == {"generator", "discriminator"}
+    assert (tmp_path / "run" / "training.png").is_file()
     torch.manual_seed(TINY.seed)
     fresh = Drae(TINY.widths, TINY.halving).state_dict()
     for part in ("generator.encoder", "generator.decoder", "generator.again", "discriminator"):

@@ -127,7 +127,7 @@ def test_tables_set_ours_beside_the_papers() -> None:
     figures = {"scratch": figure}
     ours = {
         "nut": Surface(
-            "0", {GOOD: 3, "scratch": 4}, figures, figures, shares, shares, {"image": 0.1, "map": 0, "both": 0}
+            ("0",), {GOOD: 3, "scratch": 4}, figures, figures, shares, shares, {"image": 0.1, "map": 0, "both": 0}
         )
     }
     second, third = table_2(ours), table_3(ours)

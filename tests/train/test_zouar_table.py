@@ -45,6 +45,7 @@ def test_the_table_sets_ours_beside_the_thesis_and_names_what_is_missing() -> No
         system="bergmann-ssim",
         surface="pill",
         graph="litert/cpu/int8",
+        sha256="0" * 64,
         n_good=10,
         n_defect=25,
         auroc=0.81,

@@ -52,6 +52,21 @@ def test_the_centre_view_keeps_the_cameras_scale() -> None:
     assert (prepare(frame, rule) == 1).all()
 
 
+@given(st.integers(1, 4), st.integers(1, 4))
+def test_tiles_side_by_side_are_the_frame_itself(columns: int, rows: int) -> None:
+    frame = np.random.default_rng(0).integers(0, 256, (24 * rows, 32 * columns), np.uint8)
+    rule = InputRule(32, 24, tiles=(columns, rows))
+    tiles = prepare(frame, rule)
+    assert len(tiles) == rule.batch
+    together = tiles.reshape(rows, columns, 24, 32).transpose(0, 2, 1, 3).reshape(frame.shape)
+    assert np.allclose(together, frame / 255, atol=1e-6)
+
+
+def test_patches_and_tiles_together_are_refused() -> None:
+    with pytest.raises(ValueError, match="patches or tiles"):
+        InputRule(32, 24, tiles=(2, 1), patch=16, stride=8)
+
+
 @pytest.mark.parametrize(
     "pixels",
     [

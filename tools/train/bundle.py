@@ -38,6 +38,11 @@ PATCHES_AN_IMAGE = 4
 IMAGE_LABEL_QUANTILE = 0.995
 
 
+def learns_defects(recipe: Recipe) -> bool:
+    """Whether defective images were among what it was taught."""
+    return TASKS[recipe.network].kind == "segdec"
+
+
 @dataclass(frozen=True)
 class Scored:
     """The judge's answers on the validation fold. score: `(n,)`; maps: `(n, h, w)`; defective: `(n,)` bool."""
@@ -64,8 +69,8 @@ def load_network(recipe: Recipe, run: Path) -> torch.nn.Module:
 def draw_calibration(recipe: Recipe, training: list[Sample]) -> list[Sample]:
     """As many defective as good images; good ones alone for what was taught on good ones alone."""
     rng = np.random.default_rng(recipe.seed)
-    good = [s for s in training if not s.defective and (recipe.network == "segdec" or s.split == "train")]
-    bad = [s for s in training if s.defective and recipe.network == "segdec"]
+    good = [s for s in training if not s.defective and (learns_defects(recipe) or s.split == "train")]
+    bad = [s for s in training if s.defective and learns_defects(recipe)]
     some_bad = [bad[i] for i in rng.permutation(len(bad))[: CALIBRATION_IMAGES // 2]]
     return some_bad + [good[i] for i in rng.permutation(len(good))[: CALIBRATION_IMAGES - len(some_bad)]]
 
@@ -82,7 +87,7 @@ def calibration_inputs(recipe: Recipe, chosen: list[Sample]) -> Floats:
 
 
 def how_drawn(recipe: Recipe) -> str:
-    drawn = "half defective, half good" if recipe.network == "segdec" else "good images of the train split"
+    drawn = "half defective, half good" if learns_defects(recipe) else "good images of the train split"
     return f"{drawn}; up to {PATCHES_AN_IMAGE} random patches of each" if recipe.input.patch else drawn
 
 
@@ -152,7 +157,7 @@ def best_midpoint(score: NDArray[np.float64], defective: NDArray[np.bool_], pass
 
 def set_thresholds(recipe: Recipe, judge: Judge, validation: list[Sample]) -> Thresholds:
     """By the rule of the network's kind, on the validation fold, with the FP32 graph."""
-    if recipe.network == "segdec":
+    if learns_defects(recipe):
         return _segdec_thresholds(recipe, score_all(judge, validation))
     seen = score_all(judge, [s for s in validation if s.split == "train" and not s.defective])
     limit = float(np.quantile(seen.score, recipe.pass_good))
@@ -169,7 +174,7 @@ def _segdec_thresholds(recipe: Recipe, seen: Scored) -> Thresholds:
         f"rejected where that is possible ({passed} of {np.sum(~seen.defective)} good passed, "
         f"{caught} of {np.sum(seen.defective)} defective caught); map: "
     )
-    if recipe.labels == "masks":
+    if recipe.labels != "image":
         return Thresholds(score=score, map=0.5, how=f"{how}0.5, as taught by masks")
     limit = float(np.quantile(seen.maps[~seen.defective], IMAGE_LABEL_QUANTILE))
     return Thresholds(score=score, map=limit, how=f"{how}{IMAGE_LABEL_QUANTILE:.1%} of the good images' map below")
@@ -183,7 +188,7 @@ def manifest_fields(recipe: Recipe, path: Path, run: Path, training: list[Sample
     """All that is known before the thresholds are."""
     one_of_several = f" --surface {recipe.surfaces[0]}" if EACH in read_recipe(path).name else ""
     date = datetime.date.fromtimestamp((run / "checkpoint.pt").stat().st_mtime)
-    taught = [s for s in training if recipe.network == "segdec" or (s.split == "train" and not s.defective)]
+    taught = [s for s in training if learns_defects(recipe) or (s.split == "train" and not s.defective)]
     return {
         "name": recipe.name,
         "kind": TASKS[recipe.network].kind,
@@ -223,7 +228,7 @@ def make_bundle(path: Path, recipe: Recipe, roots: list[Path], runs: Path, out: 
 
 def kept_back(recipe: Recipe) -> str:
     """Which images neither training nor thresholds saw."""
-    return "fold 4 of the test split" if recipe.network == "segdec" else "all of the test split"
+    return "fold 4 of the test split" if learns_defects(recipe) else "all of the test split"
 
 
 def main() -> None:

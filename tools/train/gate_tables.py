@@ -204,7 +204,8 @@ def main() -> None:
     }
     plain = plain_shares(material)
     kept = {f"{model}, {ce} CE": vars(value) for (model, ce), value in shares.items()}
-    (run / "tables.json").write_text(json.dumps({**kept, "Mahalanobis": vars(plain)}, indent=1))
+    frames = {"seen": len(material.seen.surface), "unseen": len(material.unseen.surface)}
+    (run / "tables.json").write_text(json.dumps({**kept, "Mahalanobis": vars(plain), "frames": frames}, indent=1))
     print(tables(shares, plain))
 
 

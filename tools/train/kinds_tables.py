@@ -2,7 +2,8 @@
 
 One map model serves all ten folds, where the paper trains one for each: it learns from good images alone, and none of
 those is among the images here. Features are the gate's (EfficientNet-Lite0), where the paper has ResNet-18's average
-pool. A row's best figure is starred where the Wilcoxon test over the folds gives p < 0.005 against the second best.
+pool; both networks run in INT8, as on the line. A row's best figure is starred where the Wilcoxon test over the folds
+gives p < 0.005 against the second best. The figures are kept as JSON for `python -m tools.train.table`.
 """
 
 from __future__ import annotations
@@ -13,8 +14,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
+from rich.console import Console
 from rich.progress import Progress
 
+from edge.errors import DataError
 from edge.inspection.kinds import GOOD
 from tools.train.kinds_data import TAUGHT, Source, draw_samples, groups_of, image_width, open_source, read_features
 from tools.train.kinds_figures import (
@@ -36,6 +39,7 @@ from tools.train.kinds_figures import (
     in_order,
     surely_best,
 )
+from tools.train.measured import FOLDERS, find_bundle
 
 JUDGES = ("draem-magnetic_tile", "draem-metal_nut")
 SEED = 1
@@ -85,9 +89,9 @@ class Figure:
 @dataclass(frozen=True)
 class Surface:
     """kinds: images of each; class_recall, defect_recall: by kind, with all defects; binary_recall, auroc: by share of
-    the defects; false_alarms: of good images, with all defects; judge: the digest of the map model's bundle."""
+    the defects; false_alarms: of good images, with all defects; judge: the digests of the map model's graphs."""
 
-    judge: str
+    judge: tuple[str, ...]
     kinds: dict[str, int]
     class_recall: dict[str, Figure]
     defect_recall: dict[str, Figure]
@@ -115,14 +119,14 @@ def auroc_figure(answers: dict[Input, Answers]) -> Figure:
 
 def measure_surface(source: Source, roots: list[Path], runs: Path, bar: Progress) -> Surface:
     samples = draw_samples(roots, source.surface)
-    x = read_features(source, samples, *TAUGHT[0], runs, bar)
+    x = read_features(source, samples, *TAUGHT[1], runs, bar)
     data = Data(x, image_width(source, x.shape[1]), np.array([s.kind for s in samples]), groups_of(samples))
     task = bar.add_task(source.surface, total=FOLDS * len(SHARES))
     told = {share: cross_validate(data, share, SEED, lambda: bar.advance(task)) for share in SHARES}
     kinds = {str(kind): int(count) for kind, count in zip(*np.unique(data.kind, return_counts=True), strict=True)}
     defects = [kind for kind in kinds if kind != GOOD]
     return Surface(
-        judge=source.judge.sha256,
+        judge=tuple(graph.sha256 for graph in source.judge.manifest.graph),
         kinds=kinds,
         class_recall={kind: recall_figure(told[1.0], "class", kind) for kind in defects},
         defect_recall={kind: recall_figure(told[1.0], "defect", kind) for kind in defects},
@@ -188,21 +192,27 @@ def summary(surfaces: dict[str, Surface]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tools.train.kinds_tables", description=__doc__)
-    parser.add_argument("--bundles", type=Path, default=Path("exported_models"))
+    parser.add_argument("--bundles", action="append", type=Path, help="default: runs/bundles, then exported_models")
     parser.add_argument("--gate", default="gate", help="the bundle whose backbone gives the features")
     parser.add_argument("--judge", action="append", help=f"a bundle that gives the maps (default {', '.join(JUDGES)})")
     parser.add_argument("--data", action="append", type=Path, required=True, help="a folder with split.csv; repeatable")
     parser.add_argument("--runs", type=Path, default=Path("runs/kinds"), help="where features are kept")
-    parser.add_argument("--json", action="store_true", help="figures instead of tables")
+    parser.add_argument("--out", type=Path, default=Path("runs/kinds.json"), help="where the figures are kept")
     given = parser.parse_args()
+    folders = given.bundles or FOLDERS
+    gate = find_bundle(given.gate, folders)
+    if gate is None:
+        raise DataError(f"no bundle {given.gate} in {', '.join(map(str, folders))}")
     surfaces = {}
-    with Progress(disable=given.json) as bar:
-        for judge in given.judge or JUDGES:
-            source = open_source(given.bundles / given.gate, given.bundles / judge)
+    with Progress(console=Console(stderr=True)) as bar:
+        for name in given.judge or JUDGES:
+            judge = find_bundle(name, folders)
+            if judge is None:
+                bar.console.print(f"{name}: not trained yet")
+                continue
+            source = open_source(gate.path, judge.path)
             surfaces[source.surface] = measure_surface(source, given.data, given.runs, bar)
-    if given.json:
-        print(json.dumps({name: asdict(surface) for name, surface in surfaces.items()}, indent=1))
-        return
+    given.out.write_text(json.dumps({name: asdict(surface) for name, surface in surfaces.items()}, indent=1))
     print(f"\n{table_2(surfaces)}\n\n{table_3(surfaces)}\n\n{summary(surfaces)}")
 
 

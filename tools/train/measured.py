@@ -3,6 +3,9 @@
 Runs `edge evaluate` on exported_models/line.toml, puts each bundle's figures into its manifest, compares every judge's
 INT8 and FP32 graph on the engine that the line chose, frame by frame in turn, and prints the README's tables.
 SegDec and the gate: fold 4. What learnt from good images alone: the whole test split, of which it saw nothing.
+
+With `--bundles FOLDER` instead: each judge of the folder that was not measured since it was made, by itself, not on a
+line, on its fastest INT8 graph where it has one. run_ms: median milliseconds of the network alone, a frame.
 """
 
 from __future__ import annotations
@@ -11,27 +14,34 @@ import argparse
 import datetime
 import platform
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from rich.console import Console
 from rich.progress import Progress
 
 from edge.bench.load import patches_of
-from edge.bundle import Bundle, Graph
+from edge.bundle import MANIFEST, Bundle, Graph, open_bundle
 from edge.config import Line, read_line
 from edge.engines.choose import choose, measure_all
 from edge.engines.session import READS, Engine, open_session
+from edge.errors import DataError, EdgeError
 from edge.inspection.assemble import JUDGES, line_bundles
 from edge.inspection.files import read_frame
 from edge.inspection.judge import Judge
 from edge.inspection.model import Model
-from edge.offline.evaluate import evaluate
-from edge.offline.figures import Report, SurfaceFigures
+from edge.inspection.pipeline import Pipeline
+from edge.offline.evaluate import Progress as Show
+from edge.offline.evaluate import evaluate, run_samples
+from edge.offline.figures import Report, SurfaceFigures, stage_figures
 from edge.offline.metrics import image_figures
 from edge.offline.pack import set_measured
 from edge.offline.samples import Sample, find_samples
 
 KEPT_FOLD = 4
+THREADS = 2
+FOLDERS = [Path("runs/bundles"), Path("exported_models")]  # where bundles are looked for, the fresher ones first
 GOOD_ONLY = ("reconstruction", "nearest", "map")
 SCORES = (
     *("image_auroc", "image_ap", "accuracy_good", "accuracy_defect", "passed_defect"),
@@ -41,8 +51,10 @@ Row = tuple[str, ...]
 
 
 def kept_back(surface: str, bundle: Bundle, roots: list[Path], folder: Path) -> tuple[Path, int | None]:
-    """A folder with this surface alone, and the fold that counts: None for all of it."""
-    (root,) = (root for root in roots if (root / surface).is_dir())
+    """A folder with this surface alone, and the fold that counts: None for all of it. Raises DataError for none."""
+    root = next((root for root in roots if (root / surface).is_dir()), None)
+    if root is None:
+        raise DataError(f"no folder of the surface {surface!r} in {', '.join(map(str, roots))}")
     alone = folder / surface
     alone.mkdir()
     (alone / surface).symlink_to(root.resolve() / surface)
@@ -50,18 +62,28 @@ def kept_back(surface: str, bundle: Bundle, roots: list[Path], folder: Path) -> 
     return alone, None if bundle.manifest.kind in GOOD_ONLY else KEPT_FOLD
 
 
+def find_bundle(name: str, folders: list[Path]) -> Bundle | None:
+    """The first of that name; None where there is none yet."""
+    return next((open_bundle(f / name) for f in folders if (f / name / MANIFEST).is_file()), None)
+
+
 def judged(line: Line) -> dict[str, Bundle]:
     bundles = line_bundles(line)
     return {surface: bundles[judge.bundle] for surface, judge in line.config.judges.items()}
 
 
-def evaluated(line: Line, roots: list[Path], bar: Progress) -> tuple[Report, dict[str, SurfaceFigures]]:
-    """The gate's report on fold 4 of everything, and each judged surface on what was kept back from its judge."""
+def shown_on(bar: Progress) -> Show:
     task = bar.add_task("evaluate")
 
     def show(what: str, done: int, total: int) -> None:
         bar.update(task, description=f"evaluate {what}", completed=done, total=total)
 
+    return show
+
+
+def evaluated(line: Line, roots: list[Path], bar: Progress) -> tuple[Report, dict[str, SurfaceFigures]]:
+    """The gate's report on fold 4 of everything, and each judged surface on what was kept back from its judge."""
+    show = shown_on(bar)
     whole = evaluate(line, roots, KEPT_FOLD, None, show)
     surfaces = {}
     with tempfile.TemporaryDirectory() as folder:
@@ -74,6 +96,46 @@ def evaluated(line: Line, roots: list[Path], bar: Progress) -> tuple[Report, dic
 def open_judge(bundle: Bundle, engine: Engine, graph: Graph, threads: int) -> Judge:
     model = Model(bundle, graph, open_session(engine, bundle.read(graph), threads))
     return JUDGES[bundle.manifest.kind](model)
+
+
+def open_int8(bundle: Bundle, threads: int, say: Callable[[str], None]) -> Judge:
+    """On the graph that is the fastest on this box's processor, of the INT8 ones where one of them runs."""
+    rows = measure_all([bundle], threads, "cpu", say)[bundle.sha256]
+    small = {graph.file for graph in bundle.manifest.graph if graph.precision == "int8"}
+    fit = [row for row in rows if row.file in small and row.ms is not None]
+    return open_judge(bundle, *choose(bundle, "auto", fit or rows), threads)
+
+
+def measure_alone(bundle: Bundle, roots: list[Path], bar: Progress) -> str:
+    """A judge without a gate before it, on what was kept back from it. Its figures go into its manifest, unless it was
+    made anew meanwhile; the sentence says which. Raises DataError where there is no such image."""
+    (surface,) = bundle.manifest.surfaces
+    with tempfile.TemporaryDirectory() as folder:
+        alone, fold = kept_back(surface, bundle, roots, Path(folder))
+        samples, _ = find_samples([alone], fold)
+        pipeline = Pipeline(None, {surface: open_int8(bundle, THREADS, bar.console.print)})
+        figures, trials = run_samples(pipeline, samples, shown_on(bar))
+    pipeline.close()
+    found = as_measured(figures[surface], pipeline.judges[surface].model.runs_on, " --bundles")
+    run = stage_figures(trials).get("run")
+    if open_bundle(bundle.path).sha256 != bundle.sha256:
+        return "made anew meanwhile; measure it again"
+    set_measured(bundle.path, {**found, **({"run_ms": round(run.p50_ms, 2)} if run else {})})
+    return f"{found['graph']}, AUROC {found.get('image_auroc', '-')}"
+
+
+def measure_bundles(folders: list[Path], roots: list[Path], again: bool, bar: Progress) -> None:
+    """Every judge that was not measured since it was made; one that cannot be is named and stops no other. again: the
+    others too, such as those whose milliseconds a busy box gave."""
+    for path in sorted(path for folder in folders for path in folder.glob(f"*/{MANIFEST}")):
+        bundle = open_bundle(path.parent)
+        if bundle.manifest.kind not in JUDGES or ("run_ms" in bundle.manifest.measured and not again):
+            continue
+        try:
+            said = measure_alone(bundle, roots, bar)
+        except EdgeError as error:
+            said = f"not measured: {error}"
+        bar.console.print(f"{bundle.path}: {said}")
 
 
 def compare(line: Line, surface: str, bundle: Bundle, samples: list[Sample], bar: Progress) -> Row | None:
@@ -97,30 +159,38 @@ def compare(line: Line, surface: str, bundle: Bundle, samples: list[Sample], bar
     labels = [sample.defective for sample in samples]
     auroc = [image_figures(labels, found)[0] or 0.0 for found in scores]
     ms = [float(np.median(times[3:])) for times in spent]
-    set_measured(bundle.path, {"image_auroc_fp32": round(auroc[0], 4), "image_auroc_int8": round(auroc[1], 4)})
+    both = {"image_auroc_fp32": round(auroc[0], 4), "image_auroc_int8": round(auroc[1], 4)}
+    set_measured(bundle.path, {**both, "run_ms": round(ms[1], 2)})
     figures = (f"{auroc[0]:.4f}", f"{auroc[1]:.4f}", f"{ms[0]:.1f}", f"{ms[1]:.1f}", f"{ms[0] / ms[1]:.1f}x")
     patches = patches_of(bundle)
     name = bundle.manifest.name + (f" ({patches} patches)" if patches else "")
     return (name, engine, *figures)
 
 
+def about(graph: str, how: str = "") -> dict[str, float | int | str]:
+    return {
+        "command": f"python -m tools.train.measured{how}",
+        "date": datetime.date.today().isoformat(),
+        "graph": graph,
+    }
+
+
+def as_measured(figures: SurfaceFigures, graph: str, how: str = "") -> dict[str, float | int | str]:
+    """What a manifest is told of one judge; how: the option that it was measured by."""
+    found = {name: getattr(figures, name) for name in SCORES}
+    return {**about(graph, how), **{name: rounded(value) for name, value in found.items() if value is not None}}
+
+
 def keep(line: Line, whole: Report, surfaces: dict[str, SurfaceFigures]) -> None:
     """Put what was measured into the manifests."""
-    about: dict[str, float | int | str] = {
-        "command": "python -m tools.train.measured",
-        "date": datetime.date.today().isoformat(),
-    }
+    graphs = whole.about.graphs
     for surface, bundle in judged(line).items():
-        found = {name: getattr(surfaces[surface], name) for name in SCORES}
-        graph = whole.about.graphs.get(bundle.manifest.name, "")
-        values = {name: rounded(value) for name, value in found.items() if value is not None}
-        set_measured(bundle.path, {**about, "graph": graph, **values})
+        set_measured(bundle.path, as_measured(surfaces[surface], graphs.get(bundle.manifest.name, "")))
     if line.config.gate:
         gate = whole.gate
         found = {"seen": gate.seen, "unseen": gate.unseen, "harmonic_mean": gate.harmonic_mean}
-        graph = whole.about.graphs.get(line.config.gate, "")
         values = {name: rounded(value) for name, value in found.items() if value is not None}
-        set_measured(line.bundles / line.config.gate, {**about, "graph": graph, **values})
+        set_measured(line.bundles / line.config.gate, {**about(graphs.get(line.config.gate, "")), **values})
 
 
 def rounded(value: float) -> float | int:
@@ -143,19 +213,15 @@ def surface_rows(line: Line, surfaces: dict[str, SurfaceFigures]) -> list[Row]:
     return rows
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m tools.train.measured", description=__doc__)
-    parser.add_argument("--config", type=Path, default=Path("exported_models/line.toml"))
-    parser.add_argument("--data", action="append", type=Path, required=True, help="a folder with split.csv; repeatable")
-    given = parser.parse_args()
-    line = read_line(given.config)
+def measure_line(line: Line, roots: list[Path]) -> None:
+    """What the README has of a line, printed; the figures go into its bundles' manifests."""
     with Progress() as bar:
-        whole, surfaces = evaluated(line, given.data, bar)
+        whole, surfaces = evaluated(line, roots, bar)
         keep(line, whole, surfaces)
         compared: list[Row] = []
         with tempfile.TemporaryDirectory() as folder:
             for surface, bundle in judged(line).items():
-                alone, fold = kept_back(surface, bundle, given.data, Path(folder))
+                alone, fold = kept_back(surface, bundle, roots, Path(folder))
                 samples, _ = find_samples([alone], fold, None)
                 row = compare(line, surface, bundle, samples, bar)
                 compared += [row] if row else []
@@ -166,6 +232,21 @@ def main() -> None:
     print(markdown(headings, surface_rows(line, surfaces)))
     print()
     print(markdown(("bundle", "engine", "AUROC FP32", "INT8", "ms FP32", "INT8", "faster"), compared))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tools.train.measured", description=__doc__)
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--config", type=Path, default=Path("exported_models/line.toml"))
+    which.add_argument("--bundles", action="append", type=Path, help="a folder of bundles; repeatable")
+    parser.add_argument("--again", action="store_true", help="with --bundles: those that were measured already too")
+    parser.add_argument("--data", action="append", type=Path, required=True, help="a folder with split.csv; repeatable")
+    given = parser.parse_args()
+    if given.bundles:
+        with Progress(console=Console(stderr=True), transient=True) as bar:
+            measure_bundles(given.bundles, given.data, given.again, bar)
+    else:
+        measure_line(read_line(given.config), given.data)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,8 @@ BUNDLING = (
 
 class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """name: the bundle's; with `{surface}` in it each surface has a training and a bundle of its own. labels: what a
-    SegDec network is taught with. crops: patches drawn an epoch (CAE).
+    SegDec network is taught with; `few`: masks of `masks` defective images, of the others the labels alone.
+    crops: patches drawn an epoch (CAE).
 
     warp: each image is shifted and scaled by up to this share and turned by as many right angles. float_layers: those
     that INT8 hurts most, kept float in the INT8 graph of that format. int8: formats whose INT8 graph is fit to ship.
@@ -33,7 +34,9 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     name: str
-    network: Literal["segdec", "bergmann-cae", "oh-yun", "chow", "memae", "galacz", "draem", "drae", "gate"]
+    network: Literal[
+        "segdec", "segdec-lite", "bergmann-cae", "oh-yun", "chow", "memae", "galacz", "draem", "drae", "gate"
+    ]
     surfaces: tuple[str, ...]
     licence: str
     data: str
@@ -49,7 +52,8 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     rotation: float = 0.0
     noise: float = 0.75
     restarts: int = 0
-    labels: Literal["masks", "image"] = "masks"
+    labels: Literal["masks", "few", "image"] = "masks"
+    masks: int = 0
     turns: tuple[Literal["horizontal", "vertical", "quarter"], ...] = ("horizontal", "vertical")
     warp: float = 0.0
     crops: int = 10_000
@@ -86,9 +90,15 @@ def read_recipes(path: Path, surface: str | None = None) -> list[Recipe]:
 
 def digest(recipe: Recipe, leave_out: tuple[str, ...] = BUNDLING) -> str:
     """SHA-256 of what a recipe says besides the defaults, so that a new field of others changes nothing."""
-    said = {
-        field.name: getattr(recipe, field.name)
-        for field in msgspec.structs.fields(recipe)
-        if field.name not in leave_out and getattr(recipe, field.name) != field.default
-    }
+    said = {name: value for name, value in _said(recipe).items() if name not in leave_out}
     return hashlib.sha256(msgspec.json.encode(said, order="deterministic")).hexdigest()
+
+
+def _said(struct: msgspec.Struct) -> dict[str, object]:
+    """The fields that are not their default, those of a struct inside as well."""
+    values = {field.name: getattr(struct, field.name) for field in msgspec.structs.fields(struct)}
+    return {
+        field.name: _said(values[field.name]) if isinstance(values[field.name], msgspec.Struct) else values[field.name]
+        for field in msgspec.structs.fields(struct)
+        if values[field.name] != field.default
+    }

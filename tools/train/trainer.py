@@ -16,6 +16,7 @@ from torch import nn
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR, LRScheduler
 
+from tools.train.curves import draw_run
 from tools.train.data import Sample, split
 from tools.train.recipe import Recipe, digest
 from tools.train.tasks import TASKS
@@ -63,6 +64,7 @@ def train(recipe: Recipe, samples: list[Sample], out: Path) -> None:
         "images": len(training),
     }
     (out / "training.json").write_text(json.dumps(report))
+    draw_run(out)
 
 
 def _begin(recipe: Recipe, task: Task) -> Training:

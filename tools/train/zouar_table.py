@@ -5,14 +5,14 @@ good images passed and of defective ones rejected, their mean, milliseconds a pa
 100, 90, 80 or 70 % of the good images of the validation fold pass, so the good accuracy on the test split comes out as
 it does. Zouar tries the distance of every good test image as threshold and keeps the one at which 100 .. 70 % of those
 same images pass (thesis 4.1.6): his good accuracy is that share by construction, his threshold saw what it is reported
-on. Of a bundle the fastest graph of this box runs, as on the line. Systems that are not trained are named as missing.
+on. Of a bundle the fastest INT8 graph of this box runs. Systems that are not trained are named as missing. The figures
+are kept as JSON for `python -m tools.train.table`.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -20,16 +20,12 @@ import numpy as np
 from rich.console import Console
 from rich.progress import Progress
 
-from edge.bundle import Bundle, open_bundle
-from edge.engines.choose import choose, measure_all
-from edge.engines.session import open_session
-from edge.inspection.model import Model
-from edge.inspection.reconstruction import ReconstructionJudge
+from edge.bundle import Bundle
 from edge.offline.metrics import image_figures
 from edge.records import Frame
 from edge.vision.patches import starts
 from tools.train.data import Sample, read_grey, read_samples, split
-from tools.train.measured import markdown
+from tools.train.measured import FOLDERS, find_bundle, markdown, open_int8
 
 SURFACES = ("bottle", "metal_nut", "pill", "screw")
 SHARES = (100, 90, 80, 70)
@@ -74,16 +70,18 @@ BERGMANN = {
     "pill": ((1.00, 0.23), (0.92, 0.28)),
     "screw": ((0.98, 0.39), (0.95, 0.06)),
 }
-# Each system's column in THESIS; Zouar did not run the SSIM one.
-SYSTEMS = {"bergmann": 0, "bergmann-ssim": None, "oh-yun": 1, "chow": 2, "memae": 3}
+# Each system's column in THESIS by its bundles' first name; Zouar did not run the SSIM one.
+SYSTEMS = {"cae": 0, "bergmann-ssim": None, "oh-yun": 1, "chow": 2, "memae": 3}
 
 
 class Row(msgspec.Struct, frozen=True):
-    """One system on one surface. ours, thesis, bergmann: (good, defect) accuracy; ours and thesis at SHARES."""
+    """One system on one surface. ours, thesis, bergmann: (good, defect) accuracy; ours and thesis at SHARES. sha256: of
+    the graph that ran."""
 
     system: str
     surface: str
     graph: str
+    sha256: str
     n_good: int
     n_defect: int
     auroc: float
@@ -104,17 +102,11 @@ def accuracies(good: list[float], test: list[float], defective: list[bool]) -> t
     return tuple(found)
 
 
-def open_judge(bundle: Bundle, threads: int, say: Callable[[str], None]) -> ReconstructionJudge:
-    rows = measure_all([bundle], threads, "cpu", say)[bundle.sha256]
-    engine, graph = choose(bundle, "auto", rows)
-    return ReconstructionJudge(Model(bundle, graph, open_session(engine, bundle.read(graph), threads, "cpu")))
-
-
 def measure(system: str, surface: str, bundle: Bundle, roots: list[Path], threads: int, bar: Progress) -> Row:
     samples = read_samples(roots, surface)
     good = [s for s in split(samples)[1] if s.split == "train" and not s.defective]
     test = [s for s in samples if s.split == "test"]
-    judge = open_judge(bundle, threads, bar.console.print)
+    judge = open_int8(bundle, threads, bar.console.print)
     spent: list[float] = []
 
     def scores(group: list[Sample]) -> list[float]:
@@ -132,6 +124,7 @@ def measure(system: str, surface: str, bundle: Bundle, roots: list[Path], thread
         system=system,
         surface=surface,
         graph=judge.model.runs_on,
+        sha256=judge.model.graph.sha256,
         n_good=defective.count(False),
         n_defect=defective.count(True),
         auroc=image_figures(defective, judged)[0] or 0.0,
@@ -139,12 +132,8 @@ def measure(system: str, surface: str, bundle: Bundle, roots: list[Path], thread
         ours=accuracies(passed, judged, defective),
         thesis=None if column is None else THESIS[surface][column],
         thesis_ms=None if column is None else THESIS_MS[surface][column],
-        bergmann={"bergmann": BERGMANN[surface][0], "bergmann-ssim": BERGMANN[surface][1]}.get(system),
+        bergmann={"cae": BERGMANN[surface][0], "bergmann-ssim": BERGMANN[surface][1]}.get(system),
     )
-
-
-def find_bundle(name: str, folders: list[Path]) -> Bundle | None:
-    return next((open_bundle(f / name) for f in folders if (f / name / "manifest.toml").is_file()), None)
 
 
 def shown(pair: tuple[float, float] | None) -> str:
@@ -174,9 +163,9 @@ def main() -> None:
     parser.add_argument("--data", action="append", type=Path, required=True, help="a folder with split.csv; repeatable")
     parser.add_argument("--bundles", action="append", type=Path, help="default: runs/bundles, then exported_models")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--json", action="store_true", help="the figures as JSON")
+    parser.add_argument("--out", type=Path, default=Path("runs/zouar.json"), help="where the figures are kept")
     given = parser.parse_args()
-    folders = given.bundles or [Path("runs/bundles"), Path("exported_models")]
+    folders = given.bundles or FOLDERS
     rows, missing = [], []
     with Progress(console=Console(stderr=True), transient=True) as bar:
         for surface in SURFACES:
@@ -186,10 +175,8 @@ def main() -> None:
                     missing.append(f"{system}-{surface}")
                 else:
                     rows.append(measure(system, surface, bundle, given.data, given.threads, bar))
-    if given.json:
-        print(json.dumps({"shares": SHARES, "rows": msgspec.to_builtins(rows), "missing": missing}))
-    else:
-        print(table(rows, missing))
+    given.out.write_text(json.dumps({"shares": SHARES, "rows": msgspec.to_builtins(rows), "missing": missing}))
+    print(table(rows, missing))
 
 
 if __name__ == "__main__":

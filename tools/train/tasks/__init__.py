@@ -6,4 +6,4 @@ from tools.train.tasks.draem import DRAEM
 from tools.train.tasks.segdec import SEGDEC
 from tools.train.tasks.task import Task
 
-TASKS: dict[str, Task] = {"segdec": SEGDEC, **AUTOENCODERS, "draem": DRAEM, "drae": DRAE}
+TASKS: dict[str, Task] = {"segdec": SEGDEC, "segdec-lite": SEGDEC, **AUTOENCODERS, "draem": DRAEM, "drae": DRAE}

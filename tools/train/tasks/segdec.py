@@ -6,17 +6,26 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from tools.train.data import Sample, load_inputs, load_masks
 from tools.train.losses import pixel_weights, segdec_loss
-from tools.train.networks.segdec import SegDec
+from tools.train.networks.segdec import Pretrained, SegDec, published
 from tools.train.recipe import Recipe
 from tools.train.tasks.task import Batch, Epoch, Task, normalise, turned, warped
 
 
 def _build(recipe: Recipe) -> nn.Module:
-    return SegDec(recipe.widths, stop_gradient=recipe.labels == "masks")
+    features = recipe.widths[-1]
+    volume = Pretrained(features) if recipe.network == "segdec-lite" else published(recipe.widths)
+    return SegDec(volume, features, stop_gradient=recipe.labels == "masks")
+
+
+def without_mask(samples: list[Sample], recipe: Recipe) -> NDArray[np.int64]:
+    """Those whose mask is put aside, where few are to be used: all defective ones but `recipe.masks` drawn by seed."""
+    bad = np.flatnonzero([s.defective for s in samples])
+    return np.random.default_rng(recipe.seed).permutation(bad)[recipe.masks :] if recipe.labels == "few" else bad[:0]
 
 
 def _batches(samples: list[Sample], recipe: Recipe) -> Epoch:
@@ -24,6 +33,7 @@ def _batches(samples: list[Sample], recipe: Recipe) -> Epoch:
     images = normalise(load_inputs(samples, recipe.input), recipe)
     masks = load_masks(samples, recipe.input)
     weights = torch.from_numpy(np.stack([pixel_weights(m) for m in masks]))[:, None]
+    weights[without_mask(samples, recipe)] = 0
     planes = torch.cat([images, torch.from_numpy(masks)[:, None], weights], 1)
     bad = np.array([i for i, s in enumerate(samples) if s.defective])
     good = np.array([i for i, s in enumerate(samples) if not s.defective])
@@ -47,7 +57,7 @@ def _batches(samples: list[Sample], recipe: Recipe) -> Epoch:
 def _loss(model: nn.Module, batch: Batch, recipe: Recipe, progress: float, part: str) -> Tensor:
     image, label, mask, weights = batch
     score, defects = model(image)
-    share = 1 - progress if recipe.labels == "masks" else 0.0
+    share = 0.0 if recipe.labels == "image" else 1 - progress
     return segdec_loss(score.float(), defects.float(), label, mask, weights, share)
 
 
