@@ -15,7 +15,8 @@ SIDE = 64
 
 
 def graph() -> bytes:
-    """`(n, 1, 64, 64)` -> features `(n, 2)`: mean grey and mean square; cells `(n, 2, 8, 8)`: how light and how dark a place is."""
+    """`(n, 1, 64, 64)` -> features `(n, 2)`: mean grey and mean square; cells `(n, 2, 8, 8)`: how light and how
+    dark a place is."""
     from onnx import TensorProto, helper
 
     nodes = [
