@@ -165,11 +165,12 @@ ALL = (
         "far fewer filters, smaller frames, few bad images; commutator is KSDD, solar_mono has no masks",
         in_manifest("image_ap"),
     ),
+    System("segdec-lite", "SegDec on a pretrained backbone", "as above", "EfficientNet-Lite0", in_manifest("image_ap")),
     System(
         "nearest",
         "nearest good places",
         "AUROC: no paper of the five; PatchCore-1% has 0.990 on MVTec AD (Roth et al. 2022)",
-        "EfficientNet-Lite0 at 224 px for WideResNet-50, 2,000 places kept",
+        "EfficientNet-Lite0 for WideResNet-50, 4,000 places kept",
         in_manifest("image_auroc"),
     ),
 )
@@ -180,10 +181,15 @@ def read_bundles(folders: list[Path]) -> dict[str, Bundle]:
     return {name: bundle for name in sorted(names) if (bundle := find_bundle(name, folders))}
 
 
+def first_name(bundle: str) -> str:
+    """The longest name of a system that the bundle's begins with; "" where none does."""
+    return max((s.name for s in ALL if f"{bundle}-".startswith(f"{s.name}-")), key=len, default="")
+
+
 def row_of(system: System, recipes: list[str], bundles: dict[str, Bundle], kept: Kept) -> Row:
     """What there are recipes for; all of its bundles where there are none, as for the nearest judges."""
     row = Row(system, {}, {})
-    own = [[n for n in names if f"{n}-".startswith(f"{system.name}-")] for names in (recipes, bundles)]
+    own = [[n for n in names if first_name(n) == system.name] for names in (recipes, bundles)]
     for name in own[0] or own[1]:
         bundle, surface = bundles.get(name), name.removeprefix(f"{system.name}-")
         found = system.read(bundle, kept) if bundle else None
