@@ -132,7 +132,7 @@ def recipe(name: str, **changed: object) -> Recipe:
     return msgspec.structs.replace(read_recipe(RECIPES / f"{name}.toml"), **changed)
 
 
-@pytest.mark.parametrize("name", ["bergmann", "bergmann-ssim", "oh-yun", "chow", "memae", "galacz-metal_nut"])
+@pytest.mark.parametrize("name", ["cae", "bergmann-ssim", "oh-yun", "chow", "memae", "galacz"])
 def test_a_few_steps_lower_the_loss(name: str) -> None:
     given = recipe(name)
     task, batch = TASKS[given.network], (patches(4),)
@@ -153,7 +153,7 @@ def test_the_density_of_a_trained_bundle_lets_its_validation_pass(shared_data: P
     """Real images through an untrained network: limits, codes and the share of good images below both."""
     from tools.train.data import read_samples, split
 
-    given = recipe("galacz-metal_nut", pass_good=0.9)
+    given = recipe("galacz", pass_good=0.9)
     network = fold(settled("galacz"))
     session = open_session("onnx", to_onnx(network, patches(2), TASKS["galacz"].outputs), 2, "cpu")
     training, validation = split(read_samples([shared_data], "metal_nut"))

@@ -125,10 +125,10 @@ def zouar(name: str, shown: str, why: str) -> System:
 
 ALL = (
     zouar("cae", "Bergmann's L2 CAE", "600,000 patches of his 2,000,000; his threshold saw the test images (4.1.6)"),
-    zouar("bergmann-ssim", "Bergmann's SSIM CAE", "110,000 patches; our threshold saw no test image"),
-    zouar("oh-yun", "Oh and Yun's CAE", "16,000 patches of his 2,000,000; his threshold saw the test images"),
-    zouar("chow", "Chow's CAE", "45,000 patches of his 2,000,000; his threshold saw the test images"),
-    zouar("memae", "Gong's MemAE", "90,000 patches of his 2,000,000; his threshold saw the test images"),
+    zouar("bergmann-ssim", "Bergmann's SSIM CAE", "60,000 patches; our threshold saw no test image"),
+    zouar("oh-yun", "Oh and Yun's CAE", "8,000 patches of his 2,000,000; his threshold saw the test images"),
+    zouar("chow", "Chow's CAE", "24,000 patches of his 2,000,000; his threshold saw the test images"),
+    zouar("memae", "Gong's MemAE", "50,000 patches of his 2,000,000; his threshold saw the test images"),
     System(
         "galacz",
         "Galacz: CAE and density",
