@@ -1,4 +1,4 @@
-"""`python -m tools.train.nearest`: the nearest judges of exported_models/line.toml, as `edge teach --no-gate` does it.
+"""`python -m tools.train.nearest`: the nearest judges of exported_models, as `edge teach --no-gate` does it.
 
 From each surface's train/good. The gate stays as `tools.train.gate` made it: it has seen defective parts too.
 """
