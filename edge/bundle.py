@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.errors import BundleError
-from edge.vision.image import InputRule
+from edge.vision.image import WHOLE, InputRule
 
 MANIFEST = "manifest.toml"
 FORMAT_VERSION = 1
@@ -117,6 +117,8 @@ class Manifest(Strict, frozen=True, kw_only=True):
             raise ValueError(
                 f"input.patch = {self.input.patch}: a reconstruction is cut into patches, no other kind is"
             )
+        if self.input.tiles != WHOLE and self.kind != "nearest":
+            raise ValueError(f"input.tiles: a nearest cuts its frames into tiles, a {self.kind} does not")
         if not self.surfaces or not self.graph:
             raise ValueError("surfaces and [[graph]]: a bundle has at least one of each")
 

@@ -51,8 +51,8 @@ class Case:
     why: str = ""
 
     def close(self) -> None:
-        for model in self.models:
-            model.session.close()
+        for session in {id(model.session): model.session for model in self.models}.values():
+            session.close()
 
 
 def bundle_cases(bundle: Bundle, wanted: Wanted, threads: int, device: Device, say: Say) -> list[Case]:

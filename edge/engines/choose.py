@@ -16,7 +16,7 @@ import msgspec
 
 from edge.bundle import Bundle, Graph
 from edge.engines.session import ENGINES, PACKAGES, READS, Device, Engine, installed
-from edge.errors import BundleError, EngineError, MissingExtra
+from edge.errors import EngineError, MissingExtra
 
 DISTRIBUTIONS = ("onnxruntime", "onnxruntime-gpu", "openvino", "ai-edge-litert", "tflite-runtime")
 TIMEOUT_S = 100
@@ -118,17 +118,17 @@ def _measure_apart(engine: Engine, bundles: list[Bundle], threads: int, device: 
 
 
 def choose(bundle: Bundle, wanted: str, rows: list[Row]) -> tuple[Engine, Graph]:
-    """The fastest measured graph; for a named engine the fastest of its own. Raises EngineError where none ran."""
-    ran = [row for row in rows if row.ms is not None and wanted in ("auto", row.engine)]
+    """The fastest measured graph of the bundle's; for a named engine the fastest of its own. rows: perhaps of one that
+    has more graphs, whose network it borrows. Raises EngineError where none ran."""
+    graphs = {(READS[e], g.file): g for e in ENGINES for g in bundle.manifest.graph if g.format == READS[e]}
+    own = [row for row in rows if wanted in ("auto", row.engine) and (READS[row.engine], row.file) in graphs]
+    ran = [row for row in own if row.ms is not None]
     if not ran:
         check_installed(wanted)
         why = "; ".join(f"{row.engine} {row.file}: {row.why}" for row in rows if row.why) or "no graph for it"
         raise EngineError(f"no graph of {bundle.path} runs on engine {wanted!r} here: {why}")
     best = min(ran, key=lambda row: row.ms or 0.0)
-    for graph in bundle.manifest.graph:
-        if graph.file == best.file and graph.format == READS[best.engine]:
-            return best.engine, graph
-    raise BundleError(f"{bundle.path}: the measured graph {best.file} is not in its manifest")
+    return best.engine, graphs[READS[best.engine], best.file]
 
 
 def check_installed(wanted: str) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import msgspec
+
 from edge.bundle import Bundle, Graph, Manifest, open_bundle
 from edge.config import JudgeConfig, Line
 from edge.engines.choose import check_installed, choose, measure_all
@@ -21,6 +23,7 @@ from edge.inspection.regions import Region, RegionJudge
 from edge.inspection.score_map import ScoreMapJudge
 from edge.inspection.segdec import SegDecJudge
 from edge.verify import check_golden
+from edge.vision.image import WHOLE, InputRule
 
 JUDGES: dict[str, type[Scorer]] = {
     "segdec": SegDecJudge,
@@ -76,15 +79,18 @@ def open_pipeline(line: Line, say: Callable[[str], None] = _nothing) -> Pipeline
     chosen = choose_graphs(line, list(bundles.values()), say)
     models: dict[str, Model] = {}
     opened: dict[tuple[Engine, str, str], tuple[Session, Kept]] = {}
+    warm: set[tuple[tuple[Engine, str, str], InputRule]] = set()
     for name, bundle in bundles.items():
         engine, graph = chosen[name]
         looked = engine, graph.sha256, bundle.manifest.golden.sha256
         if looked not in opened:  # bundles that name the same files share a session, its golden frame run once
             session = open_session(engine, bundle.read(graph), config.threads, config.device)
             check_golden(bundle, graph, session)
-            session.run(example_batch(bundle))  # of a real frame's size, so that the first part does not pay for it
             opened[looked] = session, Kept()
         session, kept = opened[looked]
+        if (looked, bundle.manifest.input) not in warm:
+            session.run(example_batch(bundle))  # of a real frame's size, so that the first part does not pay for it
+            warm.add((looked, bundle.manifest.input))
         models[name] = Model(bundle, graph, session, kept=kept)
         say(f"{name}: {models[name].runs_on}")
     gate = Gate(models[config.gate]) if config.gate else None
@@ -118,7 +124,8 @@ def choose_graphs(line: Line, bundles: list[Bundle], say: Callable[[str], None])
 
 
 def _lender(bundle: Bundle, bundles: list[Bundle]) -> Bundle:
-    """The bundle of the line that all its graphs belong to; itself where there is none."""
+    """The bundle of the line that all its graphs belong to, whatever the tiles; itself where there is none."""
     names = {graph.bundle for graph in bundle.manifest.graph}
-    same = [b for b in bundles if names == {b.path.name} and b.manifest.input == bundle.manifest.input]
+    rule = msgspec.structs.replace(bundle.manifest.input, tiles=WHOLE)
+    same = [b for b in bundles if names == {b.path.name} and b.manifest.input == rule]
     return same[0] if same else bundle

@@ -25,6 +25,7 @@ from edge.inspection.model import Model
 from edge.records import Frame
 from edge.vision.image import WHOLE, InputRule
 
+ROWS = 256  # cells compared at a time: a tile at once, and many tiles need no more memory than one
 ENLARGED = 4  # the map is drawn this much finer than its cells, so that boxes follow what lies between them
 
 
@@ -51,10 +52,14 @@ class Memory:
 
     def distances(self, cells: Floats) -> Floats:
         """Distance of each of `(n, d)` cells to the nearest good one, `(n,)`."""
-        likeness = directions(cells, self.scale) @ self.good
-        nearest = likeness.argmax(axis=1)
-        best = likeness[np.arange(len(nearest)), nearest]
-        return np.sqrt(np.maximum(2 - 2 * best, 0)) / self.room[nearest]  # type: ignore[no-any-return]  # as above
+        found = np.empty(len(cells), np.float32)
+        rows = directions(cells, self.scale)
+        for first in range(0, len(rows), ROWS):
+            likeness = rows[first : first + ROWS] @ self.good
+            nearest = likeness.argmax(axis=1)
+            best = np.take_along_axis(likeness, nearest[:, None], axis=1)[:, 0]
+            found[first : first + ROWS] = np.sqrt(np.maximum(2 - 2 * best, 0)) / self.room[nearest]
+        return found
 
 
 def directions(cells: Floats, scale: Floats) -> Floats:
@@ -121,7 +126,7 @@ def _memory(arrays: dict[str, NDArray[np.generic]], graph: Graph, where: Path) -
         good, scale, room = (arrays[f"{graph.file}/{name}"] for name in ("memory", "scale", "room"))
         scale, room = scale.astype(np.float32), room.astype(np.float32)
     except KeyError as error:
-        raise BundleError(f"{where} lacks the array {error}") from error
+        raise BundleError(f"{where} lacks the array {error}; teach the surface again, on this box") from error
     except ValueError as error:
         raise BundleError(f"{where}: {error}") from error
     if good.ndim != 2 or not len(good) or (room.shape, scale.shape) != (good.shape[:1], good.shape[1:]):

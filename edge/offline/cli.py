@@ -152,8 +152,8 @@ def accept(
     default=(1, 1),
     show_default=True,
     metavar="COLUMNS ROWS",
-    help="Cut the frame into so many tiles, each seen as large as the gate sees a frame: finds smaller defects, takes"
-    " as many times longer.",
+    help="Cut the frame into so many tiles, each seen as large as the gate sees a frame: finds smaller defects; every"
+    " frame on the line then costs as many runs of the gate's network more.",
 )
 @click.option(
     "--worst",
@@ -167,7 +167,8 @@ def accept(
     type=click.FloatRange(0, 1),
     default=0.5,
     show_default=True,
-    help="0: every place counts the same. 1: a place counts by how much good parts vary there, for uneven surfaces.",
+    help="0: a difference counts the same everywhere. 1: it counts by how much good places of that look differ among"
+    " themselves, for uneven surfaces.",
 )
 @click.option(
     "--gate/--no-gate",
@@ -210,7 +211,8 @@ def teach(
     from edge.offline.teach import Lesson
     from edge.offline.teach_line import teach_line
 
-    said = (surface, name or f"nearest-{surface}", data, licence, f"edge teach {surface}", pass_good, gate)
+    settings = f"--tiles {tiles[0]} {tiles[1]} --worst {worst} --even {even:g} --pass-good {pass_good:g}"
+    said = (surface, name or f"nearest-{surface}", data, licence, f"edge teach {surface} {settings}", pass_good, gate)
     lesson = Lesson(*said, tiles, worst, even)
     with progress_bar() as progress:
         taught = teach_line(read_line(config), lesson, images, progress)

@@ -9,6 +9,7 @@ import shutil
 import tempfile
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import cv2
 import msgspec
@@ -151,7 +152,9 @@ def _plain(manifest: Manifest) -> dict[str, object]:
             return {key: without_none(inner) for key, inner in value.items() if inner is not None}
         return [without_none(inner) for inner in value] if isinstance(value, list | tuple) else value
 
-    plain: dict[str, object] = msgspec.to_builtins(manifest)
+    plain: dict[str, Any] = msgspec.to_builtins(manifest)
+    if manifest.input.tiles == WHOLE:
+        del plain["input"]["tiles"]
     return {key: without_none(value) for key, value in plain.items() if value is not None}
 
 

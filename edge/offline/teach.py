@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from edge.bundle import Bundle, Graph, Scoring, Thresholds, Training
 from edge.engines.session import ENGINES, READS, Engine, Floats, installed, open_session
-from edge.errors import BundleError, MissingExtra
+from edge.errors import BundleError, DataError, MissingExtra
 from edge.inspection.files import read_frame
 from edge.inspection.nearest import (
     Memory,
@@ -38,6 +38,7 @@ from edge.vision.image import WHOLE, prepare
 CELLS = 4000
 DOUBT = 3  # a memory cell's room is taken to be the mean of all until it has more good cells than this near it
 ROWS = 4096
+LEAST_SPREAD = 1e-6
 LEAST_ROOM = 0.1  # where all good parts are the same to the bit a cell still has some
 Tiles = tuple[int, int]
 Progress = Callable[[str, int, int], None]
@@ -80,6 +81,8 @@ def runnable(gate: Bundle) -> list[tuple[Engine, Graph]]:
     """Each graph of the gate with one installed engine for it. Raises BundleError, MissingExtra."""
     if len(gate.manifest.outputs) != 2:
         raise BundleError(f"{gate.path}: this gate gives features alone, no cells to teach a judge by; make it anew")
+    if "whole" not in gate.manifest.input.views:
+        raise BundleError(f"{gate.path}: input.views lacks `whole`, the one that covers the frame")
     pairs = []
     for graph in gate.manifest.graph:
         engines = [engine for engine in ENGINES if READS[engine] == graph.format and installed(engine)]
@@ -119,7 +122,10 @@ def make_memory(seen: Seen, images: NDArray[np.bool_], lesson: Lesson) -> Memory
     drawn = np.random.default_rng(lesson.seed).permutation(len(which) * places)[:CANDIDATES]
     image, place = which[drawn // places], drawn % places
     rows = seen.cells[image, place].astype(np.float32)
-    scale = (1 / np.maximum(rows.std(axis=0), 1e-6)).astype(np.float32)
+    spread = rows.std(axis=0)
+    scale = np.divide(1, spread, out=np.zeros_like(spread), where=spread > LEAST_SPREAD)  # a constant tells nothing
+    if not scale.any():
+        raise DataError("the gate's network sees no difference between any two places of these images; are they blank?")
     rows = directions(rows, scale)
     kept = coreset(rows, CELLS, lesson.seed)
     good = unpack_cells(pack_cells(rows[kept]))  # thresholds are set on the very memory that the line reads
@@ -175,13 +181,15 @@ def teach_judge(gate: Bundle, seen: list[Seen], lesson: Lesson, out: Path, show:
         f"{lesson.pass_good:.0%} of {images} good images stay below, each scored by other folds' cells; map: of"
         " their worst cells the same"
     )
-    limit, peak = (float(np.quantile(values, lesson.pass_good)) for values in (scores, peaks))
+    limit, peak = (float(np.quantile(values, lesson.pass_good)) for values in (scores.max(axis=0), peaks.max(axis=0)))
     taught = msgspec.structs.replace(gate.manifest, graph=tuple(each.graph for each in seen))
     lender = msgspec.structs.replace(gate, manifest=taught)
     packed = io.BytesIO()
     arrays: dict[str, NDArray[np.generic]] = {}
     for each in seen:
-        arrays |= memory_arrays(make_memory(each, np.ones(images, np.bool_), lesson), each.graph)
+        memory = make_memory(each, np.ones(images, np.bool_), lesson)
+        arrays |= memory_arrays(memory, each.graph)
+        kept = len(memory.room)
     np.savez_compressed(packed, allow_pickle=False, **arrays)
     fields: dict[str, object] = {
         "name": lesson.name,
@@ -195,7 +203,7 @@ def teach_judge(gate: Bundle, seen: list[Seen], lesson: Lesson, out: Path, show:
             images=images,
             date=datetime.date.today().isoformat(),
             command=lesson.command,
-            note=f"no training: {CELLS} cells that good images have",
+            note=f"no training: {kept} cells that good images have, for each graph",
         ),
     }
     return write_borrowing(out / lesson.name, fields, lender, packed.getvalue(), lesson.tiles), scores.max(axis=0)

@@ -28,6 +28,7 @@ from edge.offline.teach_gate import teach_gate
 from edge.vision.files import find_images
 
 FEWEST, MOST = 10, 1000
+MOST_TILES = 6000  # some 300 MB of cells for each graph
 LEAST_SIDE = 32
 ODD = 2.0
 ENOUGH = 0.9
@@ -56,6 +57,10 @@ def teach_line(line: Line, lesson: Lesson, places: Sequence[Path], show: Progres
     gate = _gate_of(line, lesson)
     text = with_judge(line, lesson)
     images = good_images(places)
+    if len(images) * lesson.tiles[0] * lesson.tiles[1] > MOST_TILES:
+        raise DataError(
+            f"{len(images)} images in {lesson.tiles} tiles are too many to learn from; {MOST_TILES} at most"
+        )
     seen = look_at(gate, images, lesson.tiles, line.config.threads, show)
     judge, scores = teach_judge(gate, seen, lesson, line.bundles, show)
     teach_it = lesson.surface not in gate.manifest.surfaces if lesson.gate is None else lesson.gate

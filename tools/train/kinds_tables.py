@@ -212,6 +212,7 @@ def main() -> None:
                 continue
             source = open_source(gate.path, judge.path)
             surfaces[source.surface] = measure_surface(source, given.data, given.runs, bar)
+    given.out.parent.mkdir(parents=True, exist_ok=True)
     given.out.write_text(json.dumps({name: asdict(surface) for name, surface in surfaces.items()}, indent=1))
     print(f"\n{table_2(surfaces)}\n\n{table_3(surfaces)}\n\n{summary(surfaces)}")
 

@@ -25,7 +25,7 @@ from edge.bench.load import patches_of
 from edge.bundle import MANIFEST, Bundle, Graph, open_bundle
 from edge.config import Line, read_line
 from edge.engines.choose import choose, measure_all
-from edge.engines.session import READS, Engine, open_session
+from edge.engines.session import READS, Device, Engine, open_session
 from edge.errors import DataError, EdgeError
 from edge.inspection.assemble import JUDGES, line_bundles
 from edge.inspection.files import read_frame
@@ -93,8 +93,8 @@ def evaluated(line: Line, roots: list[Path], bar: Progress) -> tuple[Report, dic
     return whole, surfaces
 
 
-def open_judge(bundle: Bundle, engine: Engine, graph: Graph, threads: int) -> Judge:
-    model = Model(bundle, graph, open_session(engine, bundle.read(graph), threads))
+def open_judge(bundle: Bundle, engine: Engine, graph: Graph, threads: int, device: Device = "auto") -> Judge:
+    model = Model(bundle, graph, open_session(engine, bundle.read(graph), threads, device))
     return JUDGES[bundle.manifest.kind](model)
 
 
@@ -103,7 +103,7 @@ def open_int8(bundle: Bundle, threads: int, say: Callable[[str], None]) -> Judge
     rows = measure_all([bundle], threads, "cpu", say)[bundle.sha256]
     small = {graph.file for graph in bundle.manifest.graph if graph.precision == "int8"}
     fit = [row for row in rows if row.file in small and row.ms is not None]
-    return open_judge(bundle, *choose(bundle, "auto", fit or rows), threads)
+    return open_judge(bundle, *choose(bundle, "auto", fit or rows), threads, "cpu")
 
 
 def measure_alone(bundle: Bundle, roots: list[Path], bar: Progress) -> str:

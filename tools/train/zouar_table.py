@@ -175,6 +175,7 @@ def main() -> None:
                     missing.append(f"{system}-{surface}")
                 else:
                     rows.append(measure(system, surface, bundle, given.data, given.threads, bar))
+    given.out.parent.mkdir(parents=True, exist_ok=True)
     given.out.write_text(json.dumps({"shares": SHARES, "rows": msgspec.to_builtins(rows), "missing": missing}))
     print(table(rows, missing))
 

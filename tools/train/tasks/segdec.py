@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from edge.errors import DataError
 from tools.train.data import Sample, load_inputs, load_masks
 from tools.train.losses import pixel_weights, segdec_loss
 from tools.train.networks.segdec import Pretrained, SegDec, published
@@ -17,15 +18,21 @@ from tools.train.tasks.task import Batch, Epoch, Task, normalise, turned, warped
 
 
 def _build(recipe: Recipe) -> nn.Module:
+    step = 16 if recipe.network == "segdec-lite" else 8
+    if recipe.input.width % step or recipe.input.height % step:
+        raise DataError(f"{recipe.name}: input.width and height of a {recipe.network} are multiples of {step}")
     features = recipe.widths[-1]
     volume = Pretrained(features) if recipe.network == "segdec-lite" else published(recipe.widths)
     return SegDec(volume, features, stop_gradient=recipe.labels == "masks")
 
 
 def without_mask(samples: list[Sample], recipe: Recipe) -> NDArray[np.int64]:
-    """Those whose mask is put aside, where few are to be used: all defective ones but `recipe.masks` drawn by seed."""
-    bad = np.flatnonzero([s.defective for s in samples])
-    return np.random.default_rng(recipe.seed).permutation(bad)[recipe.masks :] if recipe.labels == "few" else bad[:0]
+    """Defective images that teach their label alone: those that have no mask and, where few masks are to be used, all
+    but `recipe.masks` of the others, drawn by the seed."""
+    masked = np.flatnonzero([s.defective and s.mask is not None for s in samples])
+    if recipe.labels == "few":
+        masked = np.random.default_rng(recipe.seed).permutation(masked)[: recipe.masks]
+    return np.setdiff1d(np.flatnonzero([s.defective for s in samples]), masked)
 
 
 def _batches(samples: list[Sample], recipe: Recipe) -> Epoch:
