@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -12,18 +11,15 @@ import pytest
 from click.testing import CliRunner, Result
 
 from edge.bench.cli import main
+from edge.cli import main as edge_main
 from edge.engines.session import ENGINES, installed
+from tests import small_gate
 from tests.small_line import write_small_line
 
 BUNDLE = "segdec-commutator"
 
 
-@pytest.fixture(autouse=True, scope="module")
-def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """The measured choices of these bundles stay out of the user's cache."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("CACHE_DIRECTORY", str(tmp_path_factory.mktemp("cache")))
-        yield
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +42,21 @@ def exported(exported_models: Path) -> Path:
 
 def bench(*arguments: object) -> Result:
     return CliRunner().invoke(main, [str(argument) for argument in arguments], catch_exceptions=False)
+
+
+def test_a_line_whose_judge_looks_through_the_gates_network_is_benched(small: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "good"
+    folder.mkdir()
+    for seed in range(12):
+        picture = np.random.default_rng(seed).integers(160, 200, (64, 64), np.uint8)
+        cv2.imwrite(str(folder / f"{seed}.png"), picture)
+    path = small_gate.write_line(tmp_path / "line")
+    taught = CliRunner().invoke(edge_main, ["teach", "light", str(folder), "--config", str(path)])
+    assert taught.exit_code == 0, taught.output
+    done = bench(path, "--images", folder, "--runs", 20, "--json")
+    assert done.exit_code in (0, 3), done.stderr
+    (row,) = json.loads(done.stdout)["rows"]
+    assert {"gate", "run", "frame"} <= set(row["stages"])
 
 
 def test_pass_needs_enough_samples_and_a_bound_below_the_target(small: Path) -> None:
