@@ -220,7 +220,7 @@ def verify(bundles: tuple[Path, ...], threads: int, as_json: bool) -> None:
 
     from edge.bundle import open_bundle
     from edge.errors import EngineError
-    from edge.verify import verify_bundle
+    from edge.offline.verify import verify_bundle
 
     rows = [
         {"bundle": path.name, **asdict(check)}

@@ -30,7 +30,7 @@ def write_bundle(folder: Path, top: str, nodes: Callable[[], list[Any]], side: i
 
     from edge.bundle import Graph, Manifest, open_bundle
     from edge.engines.session import open_session
-    from edge.verify import golden_batch, golden_key
+    from edge.golden import golden_batch, golden_key
 
     folder.mkdir(parents=True)
     given = helper.make_tensor_value_info("in", TensorProto.FLOAT, ["n", 1, side, side])

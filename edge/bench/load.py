@@ -16,14 +16,14 @@ from edge.config import Line
 from edge.engines.choose import choose, measure_all
 from edge.engines.session import ENGINES, READS, Device, Engine, installed, open_session
 from edge.errors import BundleError, EdgeError, EngineError, MissingExtra
-from edge.inspection.assemble import JUDGES, line_bundles, open_pipeline
+from edge.golden import check_golden
+from edge.inspection.assemble import JUDGES, inspector, line_bundles, open_pipeline
 from edge.inspection.files import read_frame
 from edge.inspection.gate import Gate
 from edge.inspection.judge import Judge
 from edge.inspection.model import Model
 from edge.inspection.pipeline import Pipeline
 from edge.records import Frame
-from edge.verify import check_golden
 from edge.vision.files import find_images
 from edge.vision.patches import starts
 
@@ -75,19 +75,11 @@ def bundle_cases(bundle: Bundle, wanted: Wanted, threads: int, device: Device, s
     return cases
 
 
-def _inspector(model: Model) -> Callable[[Frame], object]:
-    """Of kinds, which need a judge's map, the network alone."""
-    kind = model.manifest.kind
-    if kind == "kinds":
-        return model.look
-    return Gate(model).admit if kind == "gate" else JUDGES[kind](model).inspect
-
-
 def _open_case(bundle: Bundle, engine: Engine, graph: Graph, threads: int, device: Device, chosen: bool) -> Case:
     session = open_session(engine, bundle.read(graph), threads, device)
     check_golden(bundle, graph, session)
     model = Model(bundle, graph, session)
-    inspect = _inspector(model)
+    inspect = inspector(model)
 
     def look(frame: Frame) -> Times:
         started = perf_counter_ns()

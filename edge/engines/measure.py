@@ -17,7 +17,7 @@ import numpy as np
 from edge.bundle import Bundle, open_bundle
 from edge.engines.session import READS, Device, Engine, Floats, open_session
 from edge.errors import EdgeError
-from edge.verify import check_golden
+from edge.golden import check_golden
 from edge.vision.patches import starts
 
 WARM_UP, RUNS, BUDGET_NS = 2, 12, 1_200_000_000

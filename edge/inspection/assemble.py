@@ -12,6 +12,7 @@ from edge.engines.choose import check_installed, choose, measure_all
 from edge.engines.measure import example_batch
 from edge.engines.session import Engine, Session, open_session
 from edge.errors import ConfigError
+from edge.golden import check_golden
 from edge.inspection.gate import Gate
 from edge.inspection.judge import Judge, Scorer
 from edge.inspection.kinds import Kinds
@@ -22,7 +23,7 @@ from edge.inspection.reconstruction import ReconstructionJudge
 from edge.inspection.regions import Region, RegionJudge
 from edge.inspection.score_map import ScoreMapJudge
 from edge.inspection.segdec import SegDecJudge
-from edge.verify import check_golden
+from edge.records import Frame
 from edge.vision.image import WHOLE, InputRule
 
 JUDGES: dict[str, type[Scorer]] = {
@@ -113,6 +114,15 @@ def open_judge(judge: JudgeConfig, models: dict[str, Model]) -> Judge:
         threshold = inherited if region.threshold is None else region.threshold
         regions.append(Region(name, region.boxes, opened(region.bundle or judge.bundle, threshold)))
     return RegionJudge(regions)
+
+
+def inspector(model: Model) -> Callable[[Frame], object]:
+    """What one bundle does with a frame; of kinds, which need a judge's map, the network alone. Raises BundleError
+    where its arrays are not what its kind needs."""
+    kind = model.manifest.kind
+    if kind == "kinds":
+        return model.look
+    return Gate(model).admit if kind == "gate" else JUDGES[kind](model).inspect
 
 
 def choose_graphs(line: Line, bundles: list[Bundle], say: Callable[[str], None]) -> dict[str, tuple[Engine, Graph]]:

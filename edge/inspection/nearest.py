@@ -32,11 +32,11 @@ ENLARGED = 4  # the map is drawn this much finer than its cells, so that boxes f
 def smooth_cells(cells: Floats, rule: InputRule) -> Floats:
     """A frame's `(batch, d, h, w)` -> `(rows * h, columns * w, d)`: the whole view or all tiles side by side, each cell
     averaged with its neighbours; edges repeated."""
-    columns, rows = rule.tiles
+    across, down = rule.tiles
     chosen = cells[rule.views.index("whole")] if rule.tiles == WHOLE else cells
     _, h, w = chosen.shape[-3:]
-    tiles = chosen.reshape(rows, columns, -1, h, w).transpose(0, 3, 1, 4, 2)
-    padded = np.pad(tiles.reshape(rows * h, columns * w, -1), ((1, 1), (1, 1), (0, 0)), mode="edge")
+    tiles = chosen.reshape(down, across, -1, h, w).transpose(0, 3, 1, 4, 2)
+    padded = np.pad(tiles.reshape(down * h, across * w, -1), ((1, 1), (1, 1), (0, 0)), mode="edge")
     rows = padded[:-2] + padded[1:-1] + padded[2:]
     return (rows[:, :-2] + rows[:, 1:-1] + rows[:, 2:]) / 9  # type: ignore[no-any-return]  # numpy loses the dtype
 
@@ -55,11 +55,16 @@ class Memory:
         found = np.empty(len(cells), np.float32)
         rows = directions(cells, self.scale)
         for first in range(0, len(rows), ROWS):
-            likeness = rows[first : first + ROWS] @ self.good
-            nearest = likeness.argmax(axis=1)
-            best = np.take_along_axis(likeness, nearest[:, None], axis=1)[:, 0]
-            found[first : first + ROWS] = np.sqrt(np.maximum(2 - 2 * best, 0)) / self.room[nearest]
+            which, apart = nearest(rows[first : first + ROWS] @ self.good)
+            found[first : first + ROWS] = apart / self.room[which]
         return found
+
+
+def nearest(likeness: Floats) -> tuple[NDArray[np.intp], Floats]:
+    """The column that each row of `(n, m)` cosines is nearest to, and its distance, both `(n,)`."""
+    which = likeness.argmax(axis=1)
+    best = np.take_along_axis(likeness, which[:, None], axis=1)[:, 0]
+    return which, np.sqrt(np.maximum(2 - 2 * best, 0))
 
 
 def directions(cells: Floats, scale: Floats) -> Floats:

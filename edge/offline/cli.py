@@ -43,11 +43,9 @@ def evaluate(
 
     What cannot be known is null. Needs the extra `evaluate` (scikit-learn).
     """
-    from rich.console import Console
-
     from edge.config import read_line
     from edge.offline.evaluate import evaluate as run_line
-    from edge.offline.report import progress_bar, report_json, tables, write_report
+    from edge.offline.report import print_tables, progress_bar, report_json, tables, write_report
 
     line = read_line(config)
     with progress_bar() as progress:
@@ -55,11 +53,7 @@ def evaluate(
     if as_json:
         click.echo(report_json(report))
     else:
-        console = Console(highlight=False)
-        for table in tables(report):
-            console.print(table)
-        for note in report.about.notes:
-            console.print(f"note: {note}", markup=False)
+        print_tables(tables(report), report.about.notes)
     if out is not None:
         write_report(report, out)
 
@@ -109,12 +103,10 @@ def accept(
     The thresholds are the line's; set them on other parts than these. --at-least: both rates of table 3 have to reach
     it and no part may be left out. Exit code 1 when they do not.
     """
-    from rich.console import Console
-
     from edge.config import read_line
     from edge.offline.accept import accept as run_parts
     from edge.offline.accept_report import acceptance_tables, remarks
-    from edge.offline.report import progress_bar
+    from edge.offline.report import print_tables, progress_bar
 
     if not runs / 2 < needed <= runs:
         raise click.UsageError(f"--needed {needed} of --runs {runs}: give more than half of the runs, and not more")
@@ -124,11 +116,7 @@ def accept(
     if as_json:
         click.echo(to_json(report))
     else:
-        console = Console(highlight=False)
-        for table in acceptance_tables(report):
-            console.print(table)
-        for remark in remarks(report):
-            console.print(f"note: {remark}", markup=False)
+        print_tables(acceptance_tables(report), remarks(report))
     if report.accepted is False:
         raise SystemExit(1)
 
@@ -171,6 +159,13 @@ def accept(
     " themselves, for uneven surfaces.",
 )
 @click.option(
+    "--cells",
+    type=click.IntRange(min=1),
+    default=4000,
+    show_default=True,
+    help="So many good places are remembered. Twice as many take twice the time to compare and may tell more.",
+)
+@click.option(
     "--gate/--no-gate",
     default=None,
     help="Teach the gate the surface too, by these good images alone.  [default: where it does not know it]",
@@ -189,6 +184,7 @@ def teach(
     tiles: tuple[int, int],
     worst: int,
     even: float,
+    cells: int,
     gate: bool | None,
     data: str,
     licence: str,
@@ -211,9 +207,11 @@ def teach(
     from edge.offline.teach import Lesson
     from edge.offline.teach_line import teach_line
 
-    settings = f"--tiles {tiles[0]} {tiles[1]} --worst {worst} --even {even:g} --pass-good {pass_good:g}"
+    settings = (
+        f"--tiles {tiles[0]} {tiles[1]} --worst {worst} --even {even:g} --cells {cells} --pass-good {pass_good:g}"
+    )
     said = (surface, name or f"nearest-{surface}", data, licence, f"edge teach {surface} {settings}", pass_good, gate)
-    lesson = Lesson(*said, tiles, worst, even)
+    lesson = Lesson(*said, tiles, worst, even, cells)
     with progress_bar() as progress:
         taught = teach_line(read_line(config), lesson, images, progress)
     if as_json:

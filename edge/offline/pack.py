@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from edge.bundle import FORMAT_VERSION, MANIFEST, Bundle, File, Format, Manifest, open_bundle
 from edge.engines.session import Engine, Floats, open_session
 from edge.errors import BundleError
-from edge.verify import golden_batch, golden_key
+from edge.golden import golden_batch, golden_key
 from edge.vision.image import WHOLE, InputRule
 
 GOLDEN = "golden.npz"

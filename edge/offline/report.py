@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -47,6 +47,14 @@ def percent(value: float | None) -> str:
 
 def figure(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
+
+
+def print_tables(tables: Iterable[Table], notes: Iterable[str]) -> None:
+    console = Console(highlight=False)
+    for table in tables:
+        console.print(table)
+    for note in notes:
+        console.print(f"note: {note}", markup=False)
 
 
 def tables(report: Report) -> list[Table]:

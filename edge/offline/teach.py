@@ -10,6 +10,7 @@ from __future__ import annotations
 import datetime
 import io
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from edge.inspection.nearest import (
     Memory,
     directions,
     memory_arrays,
+    nearest,
     pack_cells,
     smooth_cells,
     unpack_cells,
@@ -35,7 +37,6 @@ from edge.offline.coreset import CANDIDATES, coreset
 from edge.offline.pack import write_borrowing
 from edge.vision.image import WHOLE, prepare
 
-CELLS = 4000
 DOUBT = 3  # a memory cell's room is taken to be the mean of all until it has more good cells than this near it
 ROWS = 4096
 LEAST_SPREAD = 1e-6
@@ -51,7 +52,7 @@ class Lesson:
 
     tiles: columns and rows that a frame is cut into, for defects too small for the gate's own size. worst: a frame's
     score is the mean of so many cells. even: 0 where a distance counts the same everywhere, 1 where it counts by how
-    much good parts vary in such a place.
+    much good parts vary in such a place. cells: so many good ones are remembered.
     """
 
     surface: str
@@ -64,6 +65,7 @@ class Lesson:
     tiles: Tiles = WHOLE
     worst: int = 10
     even: float = 0.5
+    cells: int = 4000
     seed: int = 1
 
 
@@ -98,21 +100,20 @@ def look_at(gate: Bundle, images: Sequence[Path], tiles: Tiles, threads: int, sh
     rule = gate.manifest.input
     tiled = msgspec.structs.replace(rule, tiles=tiles)
     graphs = runnable(gate)
-    sessions = [open_session(engine, gate.read(graph), threads, "cpu") for engine, graph in graphs]
-    features: list[list[Floats]] = [[] for _ in sessions]
-    cells: list[list[NDArray[np.float16]]] = [[] for _ in sessions]
-    for number, path in enumerate(images):
-        frame = read_frame(path)
-        batch = prepare(frame.pixels, rule, frame.full_scale)
-        in_tiles = None if tiles == WHOLE else prepare(frame.pixels, tiled, frame.full_scale)
-        for session, its_features, its_cells in zip(sessions, features, cells, strict=True):
-            answer = session.run(batch)
-            its_features.append(answer[0].reshape(-1).copy())
-            smooth = smooth_cells(answer[1] if in_tiles is None else session.run(in_tiles)[1], tiled)
-            its_cells.append(smooth.reshape(-1, smooth.shape[-1]).astype(np.float16))
-        show("looking", number + 1, len(images))
-    for session in sessions:
-        session.close()
+    features: list[list[Floats]] = [[] for _ in graphs]
+    cells: list[list[NDArray[np.float16]]] = [[] for _ in graphs]
+    with ExitStack() as opened:
+        sessions = [opened.enter_context(closing(open_session(e, gate.read(g), threads, "cpu"))) for e, g in graphs]
+        for number, path in enumerate(images):
+            frame = read_frame(path)
+            batch = prepare(frame.pixels, rule, frame.full_scale)
+            in_tiles = None if tiles == WHOLE else prepare(frame.pixels, tiled, frame.full_scale)
+            for session, its_features, its_cells in zip(sessions, features, cells, strict=True):
+                answer = session.run(batch)
+                its_features.append(answer[0].reshape(-1).copy())
+                smooth = smooth_cells(answer[1] if in_tiles is None else session.run(in_tiles)[1], tiled)
+                its_cells.append(smooth.reshape(-1, smooth.shape[-1]).astype(np.float16))
+            show("looking", number + 1, len(images))
     return [Seen(graph, np.stack(f), np.stack(c)) for (_, graph), f, c in zip(graphs, features, cells, strict=True)]
 
 
@@ -127,7 +128,7 @@ def make_memory(seen: Seen, images: NDArray[np.bool_], lesson: Lesson) -> Memory
     if not scale.any():
         raise DataError("the gate's network sees no difference between any two places of these images; are they blank?")
     rows = directions(rows, scale)
-    kept = coreset(rows, CELLS, lesson.seed)
+    kept = coreset(rows, lesson.cells, lesson.seed)
     good = unpack_cells(pack_cells(rows[kept]))  # thresholds are set on the very memory that the line reads
     return Memory(scale, good, rooms(rows, image, good, image[kept]) ** np.float32(lesson.even))
 
@@ -142,10 +143,9 @@ def rooms(rows: Floats, image: NDArray[np.int64], good: Floats, owner: NDArray[n
         part = slice(first, first + ROWS)
         likeness = rows[part] @ good
         likeness[image[part, None] == owner] = -1
-        nearest = likeness.argmax(axis=1)
-        apart = np.sqrt(np.maximum(2 - 2 * likeness[np.arange(len(nearest)), nearest], 0))
-        total += np.bincount(nearest, apart, minlength=len(total))
-        near += np.bincount(nearest, minlength=len(near))
+        which, apart = nearest(likeness)
+        total += np.bincount(which, apart, minlength=len(total))
+        near += np.bincount(which, minlength=len(near))
     mean = max(total.sum() / len(rows), 1e-6)
     room = (total + DOUBT * mean) / ((near + DOUBT) * mean)
     return np.asarray(np.maximum(room, LEAST_ROOM), np.float32)

@@ -7,6 +7,7 @@ import os
 import tomllib
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -136,11 +137,10 @@ def admitted(gate: Bundle, seen: list[Seen], surface: str, threads: int) -> tupl
     """Share of the images that the gate takes for the surface, as each of its graphs sees them; and what it takes most
     of the others for."""
     engine, graph = runnable(gate)[0]
-    session = open_session(engine, gate.read(graph), threads, "cpu")
-    knows = Gate(Model(gate, graph, session))
     rows: list[Floats] = [features for each in seen for features in each.features]
-    answers = [knows.admission(features) for features in rows]
-    session.close()
+    with closing(open_session(engine, gate.read(graph), threads, "cpu")) as session:
+        knows = Gate(Model(gate, graph, session))
+        answers = [knows.admission(features) for features in rows]
     called = Counter(answer.surface if answer.seen else "unseen" for answer in answers)
     own = called.pop(surface, 0)
     return own / len(answers), max(called, key=lambda name: called[name], default="")

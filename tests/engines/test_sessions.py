@@ -15,7 +15,7 @@ from edge.bundle import Bundle, Graph, open_bundle
 from edge.engines import session as sessions
 from edge.engines.session import ENGINES, READS, Engine, Session, installed, open_session
 from edge.errors import EngineError, MissingExtra
-from edge.verify import TOLERANCE, check_golden, golden_batch
+from edge.golden import TOLERANCE, check_golden, golden_batch
 
 BUNDLE = "segdec-commutator"
 

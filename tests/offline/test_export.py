@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from edge.bundle import Thresholds, Training
 from edge.engines.session import ENGINES, READS, installed, open_session
 from edge.errors import BundleError
-from edge.verify import verify_bundle
+from edge.offline.verify import verify_bundle
 from edge.vision.image import InputRule
 
 torch = pytest.importorskip("torch", reason="export needs torch: pip install '.[train]'")

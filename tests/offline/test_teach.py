@@ -23,8 +23,8 @@ from edge.inspection.files import read_frame
 from edge.inspection.nearest import Memory, NearestJudge, pack_cells, unpack_cells
 from edge.offline.coreset import coreset
 from edge.offline.teach import Lesson, Seen, held_out, make_memory, rooms
+from edge.offline.verify import verify_bundle
 from edge.records import Evaluation
-from edge.verify import verify_bundle
 from tests.lines import edit
 from tests.small_gate import write_line
 
@@ -346,10 +346,10 @@ def test_many_cells_are_compared_as_few_are() -> None:
 @needs_onnx
 def test_the_manifest_says_how_to_teach_it_again(tmp_path: Path, images: Path) -> None:
     path = write_line(tmp_path / "line")
-    teach("light", images, "--config", path, "--even", 1, "--worst", 2)
+    teach("light", images, "--config", path, "--even", 1, "--worst", 2, "--cells", 100)
     training = open_bundle(tmp_path / "line" / "nearest-light").manifest.training
-    assert training.command == "edge teach light --tiles 1 1 --worst 2 --even 1 --pass-good 0.98"
-    assert "1280 cells" in training.note
+    assert training.command == "edge teach light --tiles 1 1 --worst 2 --even 1 --cells 100 --pass-good 0.98"
+    assert "100 cells" in training.note
 
 
 @needs_onnx

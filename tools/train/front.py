@@ -20,15 +20,13 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import Progress
 
-from edge.inspection.files import read_frame
 from edge.offline.metrics import image_figures
 from edge.offline.samples import find_samples
-from tools.train.measured import FOLDERS, THREADS, find_bundle, kept_back, markdown, open_int8
+from tools.train.measured import FOLDERS, THREADS, find_bundle, kept_back, markdown, median_ms, open_int8, score_all
 from tools.train.recipe import Recipe, read_recipes
 
 RECIPES = Path(__file__).parent / "recipes"
 STOPPED = 0.02
-SKIPPED = 3  # frames that warm the engine up
 HEADINGS = ("bundle", "network", "taught by", "good + bad", "AP", "AUROC", "ms", "bad OK", "good NotOK at none")
 
 
@@ -82,18 +80,15 @@ def measure(recipe: Recipe, roots: list[Path], bar: Progress) -> Point | None:
         return None
     (surface,) = recipe.surfaces
     judge = open_int8(bundle, THREADS, bar.console.print)
-    scores, bad, spent = [], [], []
     with tempfile.TemporaryDirectory() as folder:
         alone, fold = kept_back(surface, bundle, roots, Path(folder))
-        for sample in bar.track(find_samples([alone], fold)[0], description=recipe.name):
-            scores.append(judge.inspect(read_frame(sample.path)).score)
-            bad.append(sample.defective)
-            spent.append((judge.model.ended - judge.model.began) / 1e6)
+        samples, _ = find_samples([alone], fold)
+        scores, spent = score_all(judge, bar.track([s.path for s in samples], description=recipe.name))
     judge.model.session.close()
+    bad = [sample.defective for sample in samples]
     auroc, ap = image_figures(bad, scores)
-    ms = float(np.median(spent[SKIPPED:] or spent))
     shares = curve(np.array(scores), np.array(bad))
-    n = len(bad) - sum(bad), sum(bad)
+    n, ms = (len(bad) - sum(bad), sum(bad)), median_ms(spent)
     return Point(recipe.name, surface, network_of(recipe), taught_by(recipe), n, ap or 0.0, auroc or 0.0, ms, *shares)
 
 

@@ -44,6 +44,13 @@ def segdec_loss(score: Tensor, defects: Tensor, label: Tensor, mask: Tensor, wei
     return share * segmentation + (1 - share) * decision
 
 
+def ssim(mean_a: Tensor, mean_b: Tensor, squares: Tensor, product: Tensor) -> Tensor:
+    """Mean SSIM of two pictures in 0..1 (Wang 2004) from their windows' means: of a, b, a² + b² and ab."""
+    covariance, variances = product - mean_a * mean_b, squares - mean_a * mean_a - mean_b * mean_b
+    top = (2 * mean_a * mean_b + 0.01**2) * (2 * covariance + 0.03**2)
+    return (top / ((mean_a * mean_a + mean_b * mean_b + 0.01**2) * (variances + 0.03**2))).mean()
+
+
 def _mean(values: Tensor, weight: Tensor) -> Tensor:
     """Weighted mean of each image, `(n,)`; 0 where nothing has weight."""
     return (values * weight).sum((1, 2, 3)) / weight.sum((1, 2, 3)).clamp(min=1e-6)

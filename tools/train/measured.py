@@ -14,7 +14,7 @@ import argparse
 import datetime
 import platform
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +41,7 @@ from edge.offline.samples import Sample, find_samples
 
 KEPT_FOLD = 4
 THREADS = 2
+WARM_UP = 3
 FOLDERS = [Path("runs/bundles"), Path("exported_models")]  # where bundles are looked for, the fresher ones first
 GOOD_ONLY = ("reconstruction", "nearest", "map")
 SCORES = (
@@ -106,6 +107,20 @@ def open_int8(bundle: Bundle, threads: int, say: Callable[[str], None]) -> Judge
     return open_judge(bundle, *choose(bundle, "auto", fit or rows), threads, "cpu")
 
 
+def score_all(judge: Judge, images: Iterable[Path]) -> tuple[list[float], list[float]]:
+    """The judge's score of each image, and its network's milliseconds."""
+    scores, spent = [], []
+    for image in images:
+        scores.append(judge.inspect(read_frame(image)).score)
+        spent.append((judge.model.ended - judge.model.began) / 1e6)
+    return scores, spent
+
+
+def median_ms(spent: list[float]) -> float:
+    """Without the frames that warm the engine up."""
+    return float(np.median(spent[WARM_UP:] or spent))
+
+
 def measure_alone(bundle: Bundle, roots: list[Path], bar: Progress) -> str:
     """A judge without a gate before it, on what was kept back from it. Its figures go into its manifest, unless it was
     made anew meanwhile; the sentence says which. Raises DataError where there is no such image."""
@@ -158,7 +173,7 @@ def compare(line: Line, surface: str, bundle: Bundle, samples: list[Sample], bar
             times.append((judge.model.ended - judge.model.began) / 1e6)
     labels = [sample.defective for sample in samples]
     auroc = [image_figures(labels, found)[0] or 0.0 for found in scores]
-    ms = [float(np.median(times[3:])) for times in spent]
+    ms = [median_ms(times) for times in spent]
     both = {"image_auroc_fp32": round(auroc[0], 4), "image_auroc_int8": round(auroc[1], 4)}
     set_measured(bundle.path, {**both, "run_ms": round(ms[1], 2)})
     figures = (f"{auroc[0]:.4f}", f"{auroc[1]:.4f}", f"{ms[0]:.1f}", f"{ms[1]:.1f}", f"{ms[0] / ms[1]:.1f}x")

@@ -20,12 +20,11 @@ import numpy as np
 from rich.console import Console
 from rich.progress import Progress
 
+from edge.bench.load import patches_of
 from edge.bundle import Bundle
 from edge.offline.metrics import image_figures
-from edge.records import Frame
-from edge.vision.patches import starts
-from tools.train.data import Sample, read_grey, read_samples, split
-from tools.train.measured import FOLDERS, find_bundle, markdown, open_int8
+from tools.train.data import read_samples, split
+from tools.train.measured import FOLDERS, find_bundle, markdown, median_ms, open_int8, score_all
 
 SURFACES = ("bottle", "metal_nut", "pill", "screw")
 SHARES = (100, 90, 80, 70)
@@ -107,19 +106,11 @@ def measure(system: str, surface: str, bundle: Bundle, roots: list[Path], thread
     good = [s for s in split(samples)[1] if s.split == "train" and not s.defective]
     test = [s for s in samples if s.split == "test"]
     judge = open_int8(bundle, threads, bar.console.print)
-    spent: list[float] = []
-
-    def scores(group: list[Sample]) -> list[float]:
-        found = []
-        for sample in bar.track(group, description=f"{system} {surface}"):
-            found.append(judge.inspect(Frame(read_grey(sample.path), 255)).score)
-            spent.append((judge.model.ended - judge.model.began) / 1e6)
-        return found
-
-    passed, judged, defective = scores(good), scores(test), [s.defective for s in test]
+    images = bar.track([s.path for s in good + test], description=f"{system} {surface}")
+    scores, spent = score_all(judge, images)
+    passed, judged, defective = scores[: len(good)], scores[len(good) :], [s.defective for s in test]
     judge.model.session.close()
-    rule, column = bundle.manifest.input, SYSTEMS[system]
-    patches = len(starts(rule.height, rule.stride)) * len(starts(rule.width, rule.stride))
+    column = SYSTEMS[system]
     return Row(
         system=system,
         surface=surface,
@@ -128,7 +119,7 @@ def measure(system: str, surface: str, bundle: Bundle, roots: list[Path], thread
         n_good=defective.count(False),
         n_defect=defective.count(True),
         auroc=image_figures(defective, judged)[0] or 0.0,
-        patch_ms=float(np.median(spent[3:])) / patches,
+        patch_ms=median_ms(spent) / patches_of(bundle),
         ours=accuracies(passed, judged, defective),
         thesis=None if column is None else THESIS[surface][column],
         thesis_ms=None if column is None else THESIS_MS[surface][column],

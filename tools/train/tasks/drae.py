@@ -22,6 +22,7 @@ from torch.nn import functional
 
 from edge.vision.patches import padded_length, starts
 from tools.train.data import Sample, load_inputs
+from tools.train.losses import ssim
 from tools.train.networks.drae import Drae, on_the_line
 from tools.train.perlin import perlin, perlin_mask
 from tools.train.recipe import Recipe
@@ -95,9 +96,7 @@ def likeness(a: Tensor, b: Tensor) -> Tensor:
     take a tenth of the time that its convolution takes on a CPU."""
     down, across = blurring(a.shape[-2]), blurring(a.shape[-1])
     mean_a, mean_b, squares, product = (down @ v @ across.T for v in (a, b, a * a + b * b, a * b))
-    covariance, variances = product - mean_a * mean_b, squares - mean_a * mean_a - mean_b * mean_b
-    top = (2 * mean_a * mean_b + 0.01**2) * (2 * covariance + 0.03**2)
-    return (top / ((mean_a * mean_a + mean_b * mean_b + 0.01**2) * (variances + 0.03**2))).mean()
+    return ssim(mean_a, mean_b, squares, product)
 
 
 def contextual(rebuilt: Tensor, whole: Tensor) -> Tensor:

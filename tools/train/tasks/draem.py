@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tools.train.data import Sample, load_inputs
+from tools.train.losses import ssim
 from tools.train.networks.draem import Draem, MapOnly
 from tools.train.perlin import perlin, perlin_mask
 from tools.train.recipe import Recipe
@@ -112,10 +113,7 @@ def focal_loss(logits: Tensor, wanted: Tensor) -> Tensor:
 def likeness(a: Tensor, b: Tensor) -> Tensor:
     """Mean SSIM of two `(n, 1, h, w)` in 0..1 (Wang 2004). DRAEM's window of 11 px, but flat and at every other pixel:
     the Gaussian at every pixel would take as long as the whole reconstructive network, this a tenth of it."""
-    mean_a, mean_b, aa, bb, ab = (functional.avg_pool2d(v, WINDOW, STEP) for v in (a, b, a * a, b * b, a * b))
-    covariance, variances = ab - mean_a * mean_b, aa - mean_a * mean_a + bb - mean_b * mean_b
-    top = (2 * mean_a * mean_b + 0.01**2) * (2 * covariance + 0.03**2)
-    return (top / ((mean_a * mean_a + mean_b * mean_b + 0.01**2) * (variances + 0.03**2))).mean()
+    return ssim(*(functional.avg_pool2d(v, WINDOW, STEP) for v in (a, b, a * a + b * b, a * b)))
 
 
 def _loss(model: nn.Module, batch: Batch, recipe: Recipe, progress: float, part: str) -> Tensor:

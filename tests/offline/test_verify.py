@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from edge.bundle import MANIFEST, Graph, open_bundle
 from edge.engines.session import ENGINES, READS, Engine, installed, open_session
 from edge.errors import BundleError
-from edge.verify import TOLERANCE, check_golden, verify_bundle
+from edge.golden import TOLERANCE, check_golden
+from edge.offline.verify import verify_bundle
 from tests.lines import edit
 
 NAME = "segdec-commutator"
@@ -26,15 +27,15 @@ def bundle_path(exported_models: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(exported_models / NAME, tmp_path / NAME))
 
 
-def rewrite_golden(path: Path, **changed: NDArray[np.float32]) -> None:
-    """Other golden arrays, with a digest that is right."""
-    golden = path / "golden.npz"
-    before = hashlib.sha256(golden.read_bytes()).hexdigest()
-    with np.load(golden) as arrays:
+def rewrite_arrays(path: Path, name: str, **changed: NDArray[np.generic]) -> None:
+    """Other arrays in one file of the bundle, with a digest that is right."""
+    file = path / name
+    before = hashlib.sha256(file.read_bytes()).hexdigest()
+    with np.load(file) as arrays:
         kept = {name: arrays[name] for name in arrays.files}
     packed = io.BytesIO()
     np.savez_compressed(packed, allow_pickle=False, **{**kept, **changed})
-    golden.write_bytes(packed.getvalue())
+    file.write_bytes(packed.getvalue())
     edit(path / MANIFEST, before, hashlib.sha256(packed.getvalue()).hexdigest())
 
 
@@ -105,12 +106,26 @@ def test_other_numbers_than_the_golden_ones_are_refused(bundle_path: Path, facto
     key = f"{graph.file}/map"
     with np.load(bundle_path / "golden.npz") as arrays:
         expected = arrays[key]
-    rewrite_golden(bundle_path, **{key: expected * np.float32(factor)})
+    rewrite_arrays(bundle_path, "golden.npz", **{key: expected * np.float32(factor)})
     bundle = open_bundle(bundle_path)
     session = open_session(engine, bundle.read(graph), 2, "cpu")
     with pytest.raises(BundleError, match="golden frame is off"):
         check_golden(bundle, graph, session)
     session.close()
+
+
+def test_a_memory_of_other_cells_is_told_although_its_graph_does_as_expected(
+    exported_models: Path, tmp_path: Path
+) -> None:
+    for name in ("gate", "nearest-bottle"):
+        shutil.copytree(exported_models / name, tmp_path / name)
+    bundle = open_bundle(tmp_path / "nearest-bottle")
+    (damaged,) = {graph.file for graph in bundle.manifest.graph if (graph.format, graph.precision) == ("onnx", "int8")}
+    rewrite_arrays(bundle.path, "arrays.npz", **{f"{damaged}/scale": np.ones(3, np.float32)})
+    rows = verify_bundle(open_bundle(bundle.path))
+    assert {row.graph for row in rows if not row.ok} <= {damaged}
+    assert all("memory is" in row.detail for row in rows if not row.ok)
+    assert any(not row.ok for row in rows) or not (installed("onnx") or installed("openvino"))
 
 
 def test_a_golden_file_without_the_graph_is_refused(bundle_path: Path) -> None:

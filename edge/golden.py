@@ -1,18 +1,14 @@
-"""Does a bundle do on this box what it did where it was made? Digests, shapes and one golden frame."""
+"""The golden frame of a bundle: does a graph give here what it gave where it was made?"""
 
 from __future__ import annotations
-
-import time
-from collections.abc import Iterable
-from dataclasses import dataclass
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from edge.bundle import Bundle, Graph, Manifest, Precision
-from edge.engines.session import ENGINES, READS, Engine, Floats, Session, installed, open_session
-from edge.errors import BundleError, EdgeError
+from edge.engines.session import Floats, Session
+from edge.errors import BundleError
 from edge.vision.image import WHOLE, InputRule, prepare
 from edge.vision.patches import cut
 
@@ -20,18 +16,6 @@ GOLDEN_PATCHES = 4
 
 # Share of the expected values' range.
 TOLERANCE: dict[Precision, float] = {"fp32": 0.02, "int8": 0.10}
-
-
-@dataclass(frozen=True, slots=True)
-class GraphCheck:
-    """One engine with one graph. error: largest difference as a share of the expected range; milliseconds: one run."""
-
-    engine: Engine
-    graph: str
-    ok: bool
-    detail: str
-    error: float | None = None
-    milliseconds: float | None = None
 
 
 def golden_batch(frame: NDArray[np.uint8], rule: InputRule) -> Floats:
@@ -50,7 +34,7 @@ def check_golden(bundle: Bundle, graph: Graph, session: Session) -> float:
 
     Raises BundleError where the outputs contradict the manifest or are further away than TOLERANCE, EngineError.
     """
-    frame, expected = _read_golden(bundle, graph)
+    frame, expected = read_golden(bundle, graph)
     outputs = session.run(golden_batch(frame, bundle.manifest.input))
     where = f"{bundle.where(graph)} on {session.engine}"
     _check_shapes(where, bundle.manifest, outputs, expected)
@@ -61,41 +45,8 @@ def check_golden(bundle: Bundle, graph: Graph, session: Session) -> float:
     return error
 
 
-def verify_bundle(bundle: Bundle, engines: Iterable[Engine] | None = None, threads: int = 2) -> list[GraphCheck]:
-    """Check every file's digest, then every graph on every engine that reads it, on the CPU.
-
-    engines: those installed where None. Raises BundleError for a missing or altered file; all else is told in the rows.
-    """
-    graphs = {graph.file: bundle.read(graph) for graph in bundle.manifest.graph}
-    bundle.read(bundle.manifest.golden)
-    if bundle.manifest.arrays:
-        bundle.read(bundle.manifest.arrays)
-    chosen = [engine for engine in ENGINES if installed(engine)] if engines is None else list(engines)
-    return [
-        _check(bundle, graph, graphs[graph.file], engine, threads)
-        for engine in chosen
-        for graph in bundle.manifest.graph
-        if READS[engine] == graph.format
-    ]
-
-
-def _check(bundle: Bundle, graph: Graph, data: bytes, engine: Engine, threads: int) -> GraphCheck:
-    try:
-        session = open_session(engine, data, threads, "cpu")
-        try:
-            error = check_golden(bundle, graph, session)
-            batch = golden_batch(_read_golden(bundle, graph)[0], bundle.manifest.input)
-            started = time.perf_counter_ns()
-            session.run(batch)
-            elapsed = (time.perf_counter_ns() - started) / 1e6
-        finally:
-            session.close()
-    except EdgeError as trouble:
-        return GraphCheck(engine, graph.file, False, str(trouble))
-    return GraphCheck(engine, graph.file, True, "as expected", error, elapsed)
-
-
-def _read_golden(bundle: Bundle, graph: Graph) -> tuple[NDArray[np.uint8], list[Floats]]:
+def read_golden(bundle: Bundle, graph: Graph) -> tuple[NDArray[np.uint8], list[Floats]]:
+    """The frame `(h, w)` and the graph's expected outputs. Raises BundleError."""
     arrays = bundle.read_arrays(bundle.manifest.golden)
     names = ["frame", *(golden_key(graph, output) for output in bundle.manifest.outputs)]
     lacking = [name for name in names if name not in arrays]
