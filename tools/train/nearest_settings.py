@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import NamedTuple
@@ -23,7 +23,7 @@ from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedGroupKFold
 
 from edge.bundle import Bundle, open_bundle
-from edge.inspection.nearest import worst_mean
+from edge.inspection.nearest import directions, nearest, worst_mean
 from edge.offline.report import progress_bar
 from edge.offline.teach import Lesson, Progress, Seen, Tiles, held_out, look_at, make_memory
 from tools.train.data import Sample, read_samples
@@ -79,10 +79,10 @@ def fastest(gate: Bundle) -> Bundle:
 def score_settings(seen: Seen, good: Flags, tiles: Tiles, count: int) -> dict[Settings, Scores]:
     """The score of each image that is not `good`, `(n,)`, by a memory of `count` cells of those that are."""
     memory = make_memory(seen, good, lesson(Settings(tiles, count, worst=1, even=1.0)))
-    memories = {even: replace(memory, room=memory.room ** np.float32(even)) for even in EVEN}
     found: dict[Settings, list[float]] = {Settings(tiles, count, *rest): [] for rest in product(WORST, EVEN)}
     for cells in seen.cells[~good]:
-        distances = {even: memory.distances(cells.astype(np.float32)) for even, memory in memories.items()}
+        which, apart = nearest(directions(cells.astype(np.float32), memory.scale) @ memory.good)
+        distances = {even: apart / memory.room[which] ** np.float32(even) for even in EVEN}
         for settings, scores in found.items():
             scores.append(worst_mean(distances[settings.even], settings.worst))
     return {settings: np.array(scores) for settings, scores in found.items()}
