@@ -161,7 +161,7 @@ def main() -> None:
     for surface in given.surfaces or SURFACES:
         with progress_bar() as progress:
             rows.append(measure(surface, gate, given.data, progress))
-    given.out.write_bytes(msgspec.json.encode(rows))
+        given.out.write_bytes(msgspec.json.encode(rows))
     print(markdown(HEADINGS, [shown(row) for row in rows]))
 
 
