@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import sys
 from contextlib import suppress
@@ -207,43 +206,7 @@ def inspect(config: Path, images: tuple[Path, ...], pictures: Path | None, as_js
         raise SystemExit(1)
 
 
-@main.command()
-@click.argument("bundles", nargs=-1, required=True, type=PATHS, metavar="BUNDLE...")
-@click.option("--threads", default=2, show_default=True, help="Threads an engine may use.")
-@JSON
-def verify(bundles: tuple[Path, ...], threads: int, as_json: bool) -> None:
-    """Check bundles: every digest, every graph against its manifest, the golden frame on every engine installed."""
-    from dataclasses import asdict
-
-    from rich.console import Console
-    from rich.table import Table
-
-    from edge.bundle import open_bundle
-    from edge.errors import EngineError
-    from edge.offline.verify import verify_bundle
-
-    rows = [
-        {"bundle": path.name, **asdict(check)}
-        for path in bundles
-        for check in verify_bundle(open_bundle(path), threads=threads)
-    ]
-    unread = {path.name for path in bundles} - {row["bundle"] for row in rows}
-    if unread:
-        raise EngineError(
-            f"no engine installed here reads a graph of {', '.join(sorted(unread))}; nothing was verified"
-        )
-    if as_json:
-        click.echo(json.dumps(rows, indent=2))
-    else:
-        table = Table(*(str(heading) for heading in rows[0])) if rows else Table()
-        for row in rows:
-            table.add_row(*(f"{value:.4g}" if isinstance(value, float) else str(value) for value in row.values()))
-        Console().print(table)
-    if not all(row["ok"] for row in rows):
-        raise SystemExit(1)
-
-
-for command in (evaluate, accept, teach):
+for command in (evaluate, accept, teach, verify):
     main.add_command(command)
 
 

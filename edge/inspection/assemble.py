@@ -116,13 +116,14 @@ def open_judge(judge: JudgeConfig, models: dict[str, Model]) -> Judge:
     return RegionJudge(regions)
 
 
-def inspector(model: Model) -> Callable[[Frame], object]:
-    """What one bundle does with a frame; of kinds, which need a judge's map, the network alone. Raises BundleError
-    where its arrays are not what its kind needs."""
+def inspector(model: Model, threshold: float | None = None) -> Callable[[Frame], object]:
+    """What one bundle does with a frame; of kinds, which need a judge's map, the network alone. threshold: in place of
+    the manifest's. Raises BundleError where its arrays are not what its kind needs."""
     kind = model.manifest.kind
     if kind == "kinds":
+        Kinds(model, None)
         return model.look
-    return Gate(model).admit if kind == "gate" else JUDGES[kind](model).inspect
+    return Gate(model).admit if kind == "gate" else JUDGES[kind](model, threshold).inspect
 
 
 def choose_graphs(line: Line, bundles: list[Bundle], say: Callable[[str], None]) -> dict[str, tuple[Engine, Graph]]:

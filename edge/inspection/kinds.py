@@ -73,17 +73,18 @@ class Classifier:
 class Kinds:
     """A surface's kinds of defect. model: the backbone, on the gate's session where that is the same."""
 
-    def __init__(self, model: Model, judge: Bundle) -> None:
-        """judge: the bundle whose maps it will be given. Raises BundleError where the arrays are missing or unfit, or
-        were taught on another judge's maps."""
+    def __init__(self, model: Model, judge: Bundle | None) -> None:
+        """judge: the bundle whose maps it will be given, where that is known. Raises BundleError where the arrays are
+        missing or unfit, or were taught on another judge's maps."""
         self.model = model
         entry = model.manifest.arrays
         if entry is None:
             raise BundleError(f"{model.bundle.path}: kinds need [arrays] with their classifier")
         arrays, where = model.bundle.read_arrays(entry), model.bundle.path / entry.file
         self.classifier = read_classifier(arrays, where)
-        own = {graph.sha256 for graph in judge.manifest.graph}
-        if model.manifest.judge != judge.manifest.name or not own & set(map(str, arrays.get("judge", ()))):
+        if judge is None:
+            return
+        if model.manifest.judge != judge.manifest.name or not maps_of(judge) & set(map(str, arrays.get("judge", ()))):
             raise BundleError(
                 f"{model.bundle.path} was taught on the maps of another {model.manifest.judge} than {judge.path}; "
                 "make it anew from that judge (python -m tools.train.kinds)"
@@ -107,6 +108,11 @@ class Kinds:
             return finding
         named = (msgspec.structs.replace(defect, label=kind, label_score=sure) for defect in finding.defects)
         return replace(finding, defects=tuple(named))
+
+
+def maps_of(judge: Bundle) -> set[str]:
+    """What a judge's maps come from, by digests: its memory where it has one, as the gate's graphs serve many."""
+    return {file.sha256 for file in ([judge.manifest.arrays] if judge.manifest.arrays else judge.manifest.graph)}
 
 
 def read_classifier(arrays: dict[str, NDArray[np.generic]], where: Path) -> Classifier:

@@ -1,4 +1,4 @@
-"""The commands of `edge` on a line that stands still: what is it worth, is it accepted, teach it a surface."""
+"""The commands of `edge` on a line that stands still: is it whole, what is it worth, accept it, teach it a surface."""
 
 from __future__ import annotations
 
@@ -204,14 +204,14 @@ def teach(
     """
     from edge.config import read_line
     from edge.offline.report import progress_bar
-    from edge.offline.teach import Lesson
+    from edge.offline.teach import Lesson, Settings
     from edge.offline.teach_line import teach_line
 
     settings = (
         f"--tiles {tiles[0]} {tiles[1]} --worst {worst} --even {even:g} --cells {cells} --pass-good {pass_good:g}"
     )
     said = (surface, name or f"nearest-{surface}", data, licence, f"edge teach {surface} {settings}", pass_good, gate)
-    lesson = Lesson(*said, tiles, worst, even, cells)
+    lesson = Lesson(*said, Settings(tiles, worst, even, cells))
     with progress_bar() as progress:
         taught = teach_line(read_line(config), lesson, images, progress)
     if as_json:
@@ -229,4 +229,41 @@ def teach(
             click.echo(f"note: {note}")
         click.echo(f"try it: edge inspect --config {config} --pictures looked-at PICTURE...")
     if not taught.good:
+        raise SystemExit(1)
+
+
+@click.command()
+@click.argument("bundles", nargs=-1, required=True, type=PATHS, metavar="BUNDLE...")
+@click.option("--threads", default=2, show_default=True, help="Threads an engine may use.")
+@JSON
+def verify(bundles: tuple[Path, ...], threads: int, as_json: bool) -> None:
+    """Check bundles: every digest, every graph against its manifest, the golden frame on every engine installed, and
+    that what scores its answer can be read."""
+    from dataclasses import asdict
+
+    from rich.console import Console
+    from rich.table import Table
+
+    from edge.bundle import open_bundle
+    from edge.errors import EngineError
+    from edge.offline.verify import verify_bundle
+
+    rows = [
+        {"bundle": path.name, **asdict(check)}
+        for path in bundles
+        for check in verify_bundle(open_bundle(path), threads=threads)
+    ]
+    unread = {path.name for path in bundles} - {row["bundle"] for row in rows}
+    if unread:
+        raise EngineError(
+            f"no engine installed here reads a graph of {', '.join(sorted(unread))}; nothing was verified"
+        )
+    if as_json:
+        click.echo(to_json(rows))
+    else:
+        table = Table(*(str(heading) for heading in rows[0])) if rows else Table()
+        for row in rows:
+            table.add_row(*(f"{value:.4g}" if isinstance(value, float) else str(value) for value in row.values()))
+        Console().print(table)
+    if not all(row["ok"] for row in rows):
         raise SystemExit(1)

@@ -46,14 +46,22 @@ Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
+class Settings:
+    """tiles: columns and rows that a frame is cut into, for defects too small for the gate's own size. worst: a frame's
+    score is the mean of so many cells. even: 0 where a distance counts the same everywhere, 1 where it counts by how
+    much good parts vary in such a place. cells: so many good ones are remembered."""
+
+    tiles: Tiles = WHOLE
+    worst: int = 10
+    even: float = 0.5
+    cells: int = 4000
+    seed: int = 1
+
+
+@dataclass(frozen=True)
 class Lesson:
     """What is said of the surface. licence, data: of the images, for the manifest. pass_good: share of the good images
-    that the threshold lets pass. gate: whether it is taught too; where None, if it does not know the surface.
-
-    tiles: columns and rows that a frame is cut into, for defects too small for the gate's own size. worst: a frame's
-    score is the mean of so many cells. even: 0 where a distance counts the same everywhere, 1 where it counts by how
-    much good parts vary in such a place. cells: so many good ones are remembered.
-    """
+    that the threshold lets pass. gate: whether it is taught too; where None, if it does not know the surface."""
 
     surface: str
     name: str
@@ -62,11 +70,7 @@ class Lesson:
     command: str
     pass_good: float = 0.98
     gate: bool | None = None
-    tiles: Tiles = WHOLE
-    worst: int = 10
-    even: float = 0.5
-    cells: int = 4000
-    seed: int = 1
+    settings: Settings = Settings()
 
 
 @dataclass(frozen=True)
@@ -117,10 +121,10 @@ def look_at(gate: Bundle, images: Sequence[Path], tiles: Tiles, threads: int, sh
     return [Seen(graph, np.stack(f), np.stack(c)) for (_, graph), f, c in zip(graphs, features, cells, strict=True)]
 
 
-def make_memory(seen: Seen, images: NDArray[np.bool_], lesson: Lesson) -> Memory:
+def make_memory(seen: Seen, images: NDArray[np.bool_], settings: Settings) -> Memory:
     """A memory of those images alone, `(n,)`. Every number of a cell counts by the inverse of its spread."""
     which, places = np.flatnonzero(images), seen.cells.shape[1]
-    drawn = np.random.default_rng(lesson.seed).permutation(len(which) * places)[:CANDIDATES]
+    drawn = np.random.default_rng(settings.seed).permutation(len(which) * places)[:CANDIDATES]
     image, place = which[drawn // places], drawn % places
     rows = seen.cells[image, place].astype(np.float32)
     spread = rows.std(axis=0)
@@ -128,9 +132,9 @@ def make_memory(seen: Seen, images: NDArray[np.bool_], lesson: Lesson) -> Memory
     if not scale.any():
         raise DataError("the gate's network sees no difference between any two places of these images; are they blank?")
     rows = directions(rows, scale)
-    kept = coreset(rows, lesson.cells, lesson.seed)
+    kept = coreset(rows, settings.cells, settings.seed)
     good = unpack_cells(pack_cells(rows[kept]))  # thresholds are set on the very memory that the line reads
-    return Memory(scale, good, rooms(rows, image, good, image[kept]) ** np.float32(lesson.even))
+    return Memory(scale, good, rooms(rows, image, good, image[kept]) ** np.float32(settings.even))
 
 
 def rooms(rows: Floats, image: NDArray[np.int64], good: Floats, owner: NDArray[np.int64]) -> Floats:
@@ -151,7 +155,7 @@ def rooms(rows: Floats, image: NDArray[np.int64], good: Floats, owner: NDArray[n
     return np.asarray(np.maximum(room, LEAST_ROOM), np.float32)
 
 
-def held_out(seen: list[Seen], lesson: Lesson, show: Progress) -> tuple[Floats, Floats]:
+def held_out(seen: list[Seen], settings: Settings, show: Progress) -> tuple[Floats, Floats]:
     """Each image's score and its worst cell, `(graphs, n)`, by a memory of the other folds' images.
 
     The memory is chosen anew for each fold: one chosen among all images lacks, without an image's own cells, the like
@@ -161,10 +165,10 @@ def held_out(seen: list[Seen], lesson: Lesson, show: Progress) -> tuple[Floats, 
     scores, peaks = np.zeros((2, len(seen), len(fold)), np.float32)
     for number in range(FOLDS):
         for row, each in enumerate(seen):
-            memory = make_memory(each, fold != number, lesson)
+            memory = make_memory(each, fold != number, settings)
             for image in np.flatnonzero(fold == number):
                 distances = memory.distances(each.cells[image].astype(np.float32))
-                scores[row, image], peaks[row, image] = worst_mean(distances, lesson.worst), distances.max()
+                scores[row, image], peaks[row, image] = worst_mean(distances, settings.worst), distances.max()
         show("threshold", number + 1, FOLDS)
     return scores, peaks
 
@@ -175,8 +179,8 @@ def teach_judge(gate: Bundle, seen: list[Seen], lesson: Lesson, out: Path, show:
     Returns with it each image's held-out score, `(n,)`, the worst of all graphs'. Raises BundleError.
     """
     images, cells, _ = seen[0].cells.shape
-    lesson = replace(lesson, worst=min(lesson.worst, cells))
-    scores, peaks = held_out(seen, lesson, show)
+    settings = replace(lesson.settings, worst=min(lesson.settings.worst, cells))
+    scores, peaks = held_out(seen, settings, show)
     how = (
         f"{lesson.pass_good:.0%} of {images} good images stay below, each scored by other folds' cells; map: of"
         " their worst cells the same"
@@ -187,7 +191,7 @@ def teach_judge(gate: Bundle, seen: list[Seen], lesson: Lesson, out: Path, show:
     packed = io.BytesIO()
     arrays: dict[str, NDArray[np.generic]] = {}
     for each in seen:
-        memory = make_memory(each, np.ones(images, np.bool_), lesson)
+        memory = make_memory(each, np.ones(images, np.bool_), settings)
         arrays |= memory_arrays(memory, each.graph)
         kept = len(memory.room)
     np.savez_compressed(packed, allow_pickle=False, **arrays)
@@ -196,7 +200,7 @@ def teach_judge(gate: Bundle, seen: list[Seen], lesson: Lesson, out: Path, show:
         "kind": "nearest",
         "surfaces": (lesson.surface,),
         "thresholds": Thresholds(score=limit, map=peak, how=how),
-        "scoring": Scoring(worst=lesson.worst),
+        "scoring": Scoring(worst=settings.worst),
         "training": Training(
             data=lesson.data,
             licence=lesson.licence,
@@ -206,4 +210,4 @@ def teach_judge(gate: Bundle, seen: list[Seen], lesson: Lesson, out: Path, show:
             note=f"no training: {kept} cells that good images have, for each graph",
         ),
     }
-    return write_borrowing(out / lesson.name, fields, lender, packed.getvalue(), lesson.tiles), scores.max(axis=0)
+    return write_borrowing(out / lesson.name, fields, lender, packed.getvalue(), settings.tiles), scores.max(axis=0)

@@ -58,11 +58,11 @@ def teach_line(line: Line, lesson: Lesson, places: Sequence[Path], show: Progres
     gate = _gate_of(line, lesson)
     text = with_judge(line, lesson)
     images = good_images(places)
-    if len(images) * lesson.tiles[0] * lesson.tiles[1] > MOST_TILES:
+    if len(images) * lesson.settings.tiles[0] * lesson.settings.tiles[1] > MOST_TILES:
         raise DataError(
-            f"{len(images)} images in {lesson.tiles} tiles are too many to learn from; {MOST_TILES} at most"
+            f"{len(images)} images in {lesson.settings.tiles} tiles are too many to learn from; {MOST_TILES} at most"
         )
-    seen = look_at(gate, images, lesson.tiles, line.config.threads, show)
+    seen = look_at(gate, images, lesson.settings.tiles, line.config.threads, show)
     judge, scores = teach_judge(gate, seen, lesson, line.bundles, show)
     teach_it = lesson.surface not in gate.manifest.surfaces if lesson.gate is None else lesson.gate
     if teach_it:

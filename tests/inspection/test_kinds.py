@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -17,7 +18,7 @@ from edge.config import Line, read_line
 from edge.errors import BundleError, ConfigError
 from edge.inspection.assemble import open_pipeline
 from edge.inspection.files import read_frame
-from edge.inspection.kinds import GOOD, Classifier, map_frame, probabilities, read_classifier
+from edge.inspection.kinds import GOOD, Classifier, Kinds, map_frame, maps_of, probabilities, read_classifier
 from edge.inspection.pipeline import Inspection, Pipeline
 from edge.records import Evaluation, Frame
 from tests.lines import edit
@@ -35,7 +36,7 @@ def by_map(bias: float = 0.0) -> Classifier:
 def write_kinds(folder: Path, classifier: Classifier, judge: Bundle, name: str = "smoother") -> Bundle:
     pack = pytest.importorskip("edge.offline.pack", reason="what writes bundles is not here (extra `train`)")
     packed = io.BytesIO()
-    np.savez(packed, judge=[graph.sha256 for graph in judge.manifest.graph], **classifier.arrays())  # type: ignore[arg-type]  # its stub
+    np.savez(packed, judge=sorted(maps_of(judge)), **classifier.arrays())  # type: ignore[arg-type]  # its stub
     fields = {
         "name": "kinds-dark",
         "kind": "kinds",
@@ -205,3 +206,13 @@ def test_the_shipped_line_gives_most_kept_back_tile_defects_their_real_kind(
             told += [defect.label == row["kind"] for defect in finding.defects[:1]] if finding else []
     assert len(told) > 30
     assert np.mean(told) > 0.7
+
+
+def test_kinds_of_a_nearest_judge_that_was_taught_again_are_refused(shipped_line: Pipeline) -> None:
+    """Its graphs are the gate's and stay the same; its memory does not."""
+    kinds, judge = shipped_line.kinds["metal_nut"], shipped_line.judges["metal_nut"].model.bundle
+    memory = judge.manifest.arrays
+    assert memory is not None
+    again = msgspec.structs.replace(judge.manifest, arrays=msgspec.structs.replace(memory, sha256="0" * 64))
+    with pytest.raises(BundleError, match="taught on the maps of another nearest-metal_nut"):
+        Kinds(kinds.model, msgspec.structs.replace(judge, manifest=again))

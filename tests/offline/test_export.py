@@ -109,7 +109,7 @@ def test_int8_weights_are_there(made: tuple[nn.Module, tuple[str, ...], Floats, 
 def fields(outputs: tuple[str, ...], name: str) -> dict[str, object]:
     return {
         "name": name,
-        "kind": "segdec" if len(outputs) == 2 else "gate",
+        "kind": "segdec" if len(outputs) == 2 else "map",
         "surfaces": ("nothing",),
         "input": InputRule(width=48, height=32),
         "outputs": outputs,

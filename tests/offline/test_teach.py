@@ -22,7 +22,7 @@ from edge.inspection.assemble import open_pipeline
 from edge.inspection.files import read_frame
 from edge.inspection.nearest import Memory, NearestJudge, pack_cells, unpack_cells
 from edge.offline.coreset import coreset
-from edge.offline.teach import Lesson, Seen, held_out, make_memory, rooms
+from edge.offline.teach import Seen, Settings, held_out, make_memory, rooms
 from edge.offline.verify import verify_bundle
 from edge.records import Evaluation
 from tests.lines import edit
@@ -304,14 +304,14 @@ def seen(images: int, places: int = 20, odd: int | None = None) -> Seen:
     return Seen(graph, np.zeros((images, 1), np.float32), cells.astype(np.float16))
 
 
-LESSON = Lesson("light", "nearest-light", "-", "-", "-", worst=1)
+ONE = Settings(worst=1)
 
 
 def test_an_image_is_scored_by_what_the_others_look_like() -> None:
     each = seen(20, odd=7)
-    (scores,), _ = held_out([each], LESSON, lambda *_: None)
+    (scores,), _ = held_out([each], ONE, lambda *_: None)
     assert scores.argmax() == 7
-    memory = make_memory(each, np.ones(20, np.bool_), LESSON)
+    memory = make_memory(each, np.ones(20, np.bool_), ONE)
     assert memory.distances(each.cells[7].astype(np.float32)).max() < 0.1 * scores[7], "it knows itself"
 
 
@@ -323,22 +323,22 @@ def test_room_is_what_other_images_cells_are_away_and_even_says_how_much_it_coun
     assert room[0] < 0.5 < 1.2 < room[1], "cells near the second are further away"
     own = rooms(rows, image, good, np.array([1, 0, 0]))
     assert own[0] == 1 and own[1] != room[1], "a cell's own image does not count"
-    even = [make_memory(seen(20), np.ones(20, np.bool_), replace(LESSON, even=value)).room for value in (0.0, 1.0)]
+    even = [make_memory(seen(20), np.ones(20, np.bool_), replace(ONE, even=value)).room for value in (0.0, 1.0)]
     assert np.ptp(even[0]) == 0 < np.ptp(even[1])
 
 
 def test_what_is_the_same_everywhere_tells_nothing() -> None:
     each = seen(20)
     each.cells[..., 0] = 5
-    memory = make_memory(each, np.ones(20, np.bool_), LESSON)
+    memory = make_memory(each, np.ones(20, np.bool_), ONE)
     assert memory.scale[0] == 0 and (memory.scale[1:] > 0).all()
     with pytest.raises(DataError, match="are they blank"):
-        make_memory(Seen(each.graph, each.features, np.ones_like(each.cells)), np.ones(20, np.bool_), LESSON)
+        make_memory(Seen(each.graph, each.features, np.ones_like(each.cells)), np.ones(20, np.bool_), ONE)
 
 
 def test_many_cells_are_compared_as_few_are() -> None:
     cells = np.random.default_rng(1).normal(size=(700, 4)).astype(np.float32)
-    memory = make_memory(seen(20), np.ones(20, np.bool_), LESSON)
+    memory = make_memory(seen(20), np.ones(20, np.bool_), ONE)
     one_by_one = np.concatenate([memory.distances(cell[None]) for cell in cells])
     assert memory.distances(cells) == pytest.approx(one_by_one, abs=1e-5)
 

@@ -114,18 +114,28 @@ def test_other_numbers_than_the_golden_ones_are_refused(bundle_path: Path, facto
     session.close()
 
 
-def test_a_memory_of_other_cells_is_told_although_its_graph_does_as_expected(
-    exported_models: Path, tmp_path: Path
+@pytest.mark.parametrize(
+    ("name", "array", "said"),
+    [("nearest-bottle", "{graph}/scale", "memory is"), ("kinds-metal_nut", "bias_0", "layers do not fit")],
+)
+def test_arrays_that_nothing_can_be_scored_with_are_told_although_the_graphs_do_as_expected(
+    exported_models: Path, tmp_path: Path, name: str, array: str, said: str
 ) -> None:
-    for name in ("gate", "nearest-bottle"):
-        shutil.copytree(exported_models / name, tmp_path / name)
-    bundle = open_bundle(tmp_path / "nearest-bottle")
-    (damaged,) = {graph.file for graph in bundle.manifest.graph if (graph.format, graph.precision) == ("onnx", "int8")}
-    rewrite_arrays(bundle.path, "arrays.npz", **{f"{damaged}/scale": np.ones(3, np.float32)})
-    rows = verify_bundle(open_bundle(bundle.path))
-    assert {row.graph for row in rows if not row.ok} <= {damaged}
-    assert all("memory is" in row.detail for row in rows if not row.ok)
-    assert any(not row.ok for row in rows) or not (installed("onnx") or installed("openvino"))
+    for copied in ("gate", name):
+        shutil.copytree(exported_models / copied, tmp_path / copied)
+    graph, _ = some_graph(tmp_path / name)
+    rewrite_arrays(tmp_path / name, "arrays.npz", **{array.format(graph=graph.file): np.ones(3, np.float32)})
+    rows = verify_bundle(open_bundle(tmp_path / name))
+    damaged = [row for row in rows if "{graph}" not in array or row.graph == graph.file]
+    assert damaged and {row.detail for row in rows if row.ok} <= {"as expected"}
+    assert all(not row.ok and said in row.detail for row in damaged)
+
+
+def test_a_threshold_may_be_left_to_the_line(bundle_path: Path) -> None:
+    score = open_bundle(bundle_path).manifest.thresholds.score
+    edit(bundle_path / MANIFEST, f"score = {score}\n", "")
+    assert open_bundle(bundle_path).manifest.thresholds.score is None
+    assert all(row.ok for row in verify_bundle(open_bundle(bundle_path)))
 
 
 def test_a_golden_file_without_the_graph_is_refused(bundle_path: Path) -> None:

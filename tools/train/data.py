@@ -50,6 +50,12 @@ def read_samples(roots: list[Path], surface: str) -> list[Sample]:
     raise DataError(f"no folder of the surface {surface!r} in {', '.join(map(str, roots))}")
 
 
+def strangers(samples: list[Sample]) -> list[Sample]:
+    """The test images of parts that the train split has no image of: what taught on all of that saw none of them."""
+    known = {s.group for s in samples if s.split == "train"}
+    return [s for s in samples if s.split == "test" and s.group not in known]
+
+
 def _walked(root: Path, path: Path) -> Sample:
     """<surface>/<split>/<kind>/<image>, its fold drawn by its name."""
     surface, split, kind = path.relative_to(root).parts[:3]

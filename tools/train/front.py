@@ -22,7 +22,17 @@ from rich.progress import Progress
 
 from edge.offline.metrics import image_figures
 from edge.offline.samples import find_samples
-from tools.train.measured import FOLDERS, THREADS, find_bundle, kept_back, markdown, median_ms, open_int8, score_all
+from tools.train.measured import (
+    FOLDERS,
+    KEPT_FOLD,
+    THREADS,
+    find_bundle,
+    kept_back,
+    markdown,
+    median_ms,
+    open_int8,
+    score_all,
+)
 from tools.train.recipe import Recipe, read_recipes
 
 RECIPES = Path(__file__).parent / "recipes"
@@ -81,8 +91,7 @@ def measure(recipe: Recipe, roots: list[Path], bar: Progress) -> Point | None:
     (surface,) = recipe.surfaces
     judge = open_int8(bundle, THREADS, bar.console.print)
     with tempfile.TemporaryDirectory() as folder:
-        alone, fold = kept_back(surface, bundle, roots, Path(folder))
-        samples, _ = find_samples([alone], fold)
+        samples, _ = find_samples([kept_back(surface, bundle, roots, Path(folder))], KEPT_FOLD)
         scores, spent = score_all(judge, bar.track([s.path for s in samples], description=recipe.name))
     judge.model.session.close()
     bad = [sample.defective for sample in samples]

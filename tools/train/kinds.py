@@ -1,6 +1,7 @@
 """`python -m tools.train.kinds --judge draem-magnetic_tile --data DATA`: the bundle that names a surface's defects.
 
-It learns from the test split's folds 0 to 3 and the good images that the judge never saw, and reports on fold 4.
+It learns from the test split's folds 0 to 3 and good images of parts that the judge was not taught on, and reports on
+fold 4.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from rich.progress import Progress
 from edge.bundle import Bundle, Thresholds, Training
 from edge.engines.session import Floats
 from edge.errors import DataError
-from edge.inspection.kinds import GOOD, Classifier, probabilities
+from edge.inspection.kinds import GOOD, Classifier, maps_of, probabilities
 from edge.offline.pack import set_measured, write_borrowing
 from tools.train.data import Sample
 from tools.train.kinds_data import TAUGHT, Source, draw_samples, open_source, read_features
@@ -55,9 +56,9 @@ def judge_of(classifier: Classifier, x: Floats, kind: Names) -> Told:
 
 
 def pack(classifier: Classifier, judge: Bundle) -> bytes:
-    """judge: by its graphs' digests, so that a judge made anew is not fed to a classifier of the old one's maps."""
+    """judge: by its digests, so that a judge made anew is not fed to a classifier of the old one's maps."""
     packed = io.BytesIO()
-    digests = np.array([graph.sha256 for graph in judge.manifest.graph])
+    digests = np.array(sorted(maps_of(judge)))
     np.savez_compressed(packed, allow_pickle=False, judge=digests, **classifier.arrays())
     return packed.getvalue()
 
@@ -85,7 +86,7 @@ def fields_of(source: Source, name: str, images: int, command: str) -> dict[str,
 
 def make_kinds(bundles: Path, gate: str, judge: str, roots: list[Path], runs: Path, command: str) -> Bundle:
     source = open_source(bundles / gate, bundles / judge)
-    samples = draw_samples(roots, source.surface)
+    samples = draw_samples(roots, source.judge)
     with Progress() as bar:
         x = [read_features(source, samples, *graph, runs, bar) for graph in TAUGHT]
     back = np.array([s.split == "test" and s.fold == REPORT_FOLD for s in samples])

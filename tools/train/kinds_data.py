@@ -18,7 +18,7 @@ from edge.inspection.assemble import JUDGES
 from edge.inspection.kinds import features
 from edge.inspection.model import Model
 from edge.records import Frame
-from tools.train.data import Sample, read_grey, read_samples, split
+from tools.train.data import Sample, read_grey, read_samples, split, strangers
 
 THREADS = 2
 VALIDATION_FOLD = 3
@@ -48,13 +48,15 @@ def open_source(gate: Path, judge: Path) -> Source:
     return Source(open_bundle(gate), opened, 1.0 if probable or limit is None else 2 * limit)
 
 
-def draw_samples(roots: list[Path], surface: str) -> list[Sample]:
-    """The whole test split, and the train split's good images of the fold that no judge is taught on. A part that the
-    judge was taught on is left out: its map is cleaner than a stranger's."""
+def draw_samples(roots: list[Path], judge: Bundle) -> list[Sample]:
+    """The test split, and the train split's good images of the fold that no network is taught on. Good parts that the
+    judge was taught on are left out: their maps are cleaner than a stranger's. A SegDec's are, of the defects in folds
+    0 to 2 too; it may be reported on fold 4 alone."""
+    surface = judge.manifest.surfaces[0]
     samples = read_samples(roots, surface)
     taught = {s.group for s in split(samples)[0] if s.split == "train" and not s.defective}
-    unused = [s for s in samples if s.split == "test" or s.fold == VALIDATION_FOLD]
-    drawn = [s for s in unused if s.group not in taught and s.kind != "unassigned"]
+    unused = [s for s in samples if (s.split == "test" or s.fold == VALIDATION_FOLD) and s.group not in taught]
+    drawn = [s for s in (strangers(samples) if judge.manifest.kind == "nearest" else unused) if s.kind != "unassigned"]
     if len({s.kind for s in drawn}) < 3:
         raise DataError(f"{surface}: fewer than two kinds of defect; there is nothing to tell apart")
     return drawn

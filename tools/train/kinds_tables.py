@@ -118,7 +118,7 @@ def auroc_figure(answers: dict[Input, Answers]) -> Figure:
 
 
 def measure_surface(source: Source, roots: list[Path], runs: Path, bar: Progress) -> Surface:
-    samples = draw_samples(roots, source.surface)
+    samples = draw_samples(roots, source.judge)
     x = read_features(source, samples, *TAUGHT[1], runs, bar)
     data = Data(x, image_width(source, x.shape[1]), np.array([s.kind for s in samples]), groups_of(samples))
     task = bar.add_task(source.surface, total=FOLDS * len(SHARES))

@@ -2,7 +2,7 @@
 
 Runs `edge evaluate` on exported_models/line.toml, puts each bundle's figures into its manifest, compares every judge's
 INT8 and FP32 graph on the engine that the line chose, frame by frame in turn, and prints the README's tables.
-SegDec and the gate: fold 4. What learnt from good images alone: the whole test split, of which it saw nothing.
+SegDec and the gate: fold 4. What learnt from good images alone: the test split, without parts that it saw an image of.
 
 With `--bundles FOLDER` instead: each judge of the folder that was not measured since it was made, by itself, not on a
 line, on its fastest INT8 graph where it has one. run_ms: median milliseconds of the network alone, a frame.
@@ -26,7 +26,7 @@ from edge.bundle import MANIFEST, Bundle, Graph, open_bundle
 from edge.config import Line, read_line
 from edge.engines.choose import choose, measure_all
 from edge.engines.session import READS, Device, Engine, open_session
-from edge.errors import DataError, EdgeError
+from edge.errors import EdgeError
 from edge.inspection.assemble import JUDGES, line_bundles
 from edge.inspection.files import read_frame
 from edge.inspection.judge import Judge
@@ -38,6 +38,7 @@ from edge.offline.figures import Report, SurfaceFigures, stage_figures
 from edge.offline.metrics import image_figures
 from edge.offline.pack import set_measured
 from edge.offline.samples import Sample, find_samples
+from tools.train.data import read_samples, strangers
 
 KEPT_FOLD = 4
 THREADS = 2
@@ -51,16 +52,19 @@ SCORES = (
 Row = tuple[str, ...]
 
 
-def kept_back(surface: str, bundle: Bundle, roots: list[Path], folder: Path) -> tuple[Path, int | None]:
-    """A folder with this surface alone, and the fold that counts: None for all of it. Raises DataError for none."""
-    root = next((root for root in roots if (root / surface).is_dir()), None)
-    if root is None:
-        raise DataError(f"no folder of the surface {surface!r} in {', '.join(map(str, roots))}")
+def kept_back(surface: str, bundle: Bundle, roots: list[Path], folder: Path) -> Path:
+    """A folder with this surface alone, whose fold KEPT_FOLD of the test split the judge was never taught on: of one
+    taught by good images, all parts that it saw no image of. Raises DataError for none."""
+    samples = read_samples(roots, surface)
+    fold = [s for s in samples if s.split == "test" and s.fold == KEPT_FOLD]
+    counted = strangers(samples) if bundle.manifest.kind in GOOD_ONLY else fold
     alone = folder / surface
     alone.mkdir()
-    (alone / surface).symlink_to(root.resolve() / surface)
-    (alone / "split.csv").symlink_to(root.resolve() / "split.csv")
-    return alone, None if bundle.manifest.kind in GOOD_ONLY else KEPT_FOLD
+    root = samples[0].path.parents[3]
+    (alone / surface).symlink_to((root / surface).resolve())
+    rows = [f"{s.path.relative_to(root)},{KEPT_FOLD}" for s in counted]
+    (alone / "split.csv").write_text("\n".join(["path,fold", *rows]) + "\n")
+    return alone
 
 
 def find_bundle(name: str, folders: list[Path]) -> Bundle | None:
@@ -89,8 +93,8 @@ def evaluated(line: Line, roots: list[Path], bar: Progress) -> tuple[Report, dic
     surfaces = {}
     with tempfile.TemporaryDirectory() as folder:
         for surface, bundle in judged(line).items():
-            alone, fold = kept_back(surface, bundle, roots, Path(folder))
-            surfaces[surface] = evaluate(line, [alone], fold, None, show).surfaces[surface]
+            alone = kept_back(surface, bundle, roots, Path(folder))
+            surfaces[surface] = evaluate(line, [alone], KEPT_FOLD, None, show).surfaces[surface]
     return whole, surfaces
 
 
@@ -126,8 +130,8 @@ def measure_alone(bundle: Bundle, roots: list[Path], bar: Progress) -> str:
     made anew meanwhile; the sentence says which. Raises DataError where there is no such image."""
     (surface,) = bundle.manifest.surfaces
     with tempfile.TemporaryDirectory() as folder:
-        alone, fold = kept_back(surface, bundle, roots, Path(folder))
-        samples, _ = find_samples([alone], fold)
+        alone = kept_back(surface, bundle, roots, Path(folder))
+        samples, _ = find_samples([alone], KEPT_FOLD)
         pipeline = Pipeline(None, {surface: open_int8(bundle, THREADS, bar.console.print)})
         figures, trials = run_samples(pipeline, samples, shown_on(bar))
     pipeline.close()
@@ -236,8 +240,7 @@ def measure_line(line: Line, roots: list[Path]) -> None:
         compared: list[Row] = []
         with tempfile.TemporaryDirectory() as folder:
             for surface, bundle in judged(line).items():
-                alone, fold = kept_back(surface, bundle, roots, Path(folder))
-                samples, _ = find_samples([alone], fold, None)
+                samples, _ = find_samples([kept_back(surface, bundle, roots, Path(folder))], KEPT_FOLD)
                 row = compare(line, surface, bundle, samples, bar)
                 compared += [row] if row else []
     gate = whole.gate

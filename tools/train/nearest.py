@@ -12,21 +12,18 @@ from pathlib import Path
 from edge.config import read_line
 from edge.errors import DataError
 from edge.offline.report import progress_bar
-from edge.offline.teach import Lesson
+from edge.offline.teach import Lesson, Settings
 from edge.offline.teach_line import teach_line
 
 
 @dataclass(frozen=True)
 class Surface:
-    """tiles, worst, even, cells, pass_good: as in edge.offline.teach.Lesson. They were chosen on the very test split
-    that is reported, a few settings of each; tools.train.nearest_settings says what that is worth."""
+    """settings, pass_good: chosen on the very test split that is reported, among those of tools.train.nearest_settings;
+    it says what that is worth."""
 
     data: str
     licence: str
-    tiles: tuple[int, int] = (1, 1)
-    worst: int = 10
-    even: float = 0.5
-    cells: int = 4000
+    settings: Settings
     pass_good: float = 0.98
 
 
@@ -35,14 +32,14 @@ ELPV = ("ELPV (Deitsch et al. 2019)", "CC BY-NC-SA 4.0")
 TILES = ("Magnetic tile defects (Huang, Qiu, Yuan 2020)", "welcomed to use, cite")
 KOLEKTOR = ("KolektorSDD (Tabernik et al. 2019)", "CC BY-NC-SA 4.0")
 SURFACES = {
-    "bottle": Surface(*MVTEC),
-    "metal_nut": Surface(*MVTEC, tiles=(2, 2), cells=8000),
-    "pill": Surface(*MVTEC, pass_good=0.95),
-    "screw": Surface(*MVTEC, tiles=(4, 4), worst=20, pass_good=0.9),
-    "commutator": Surface(*KOLEKTOR, tiles=(1, 2)),
-    "magnetic_tile": Surface(*TILES, worst=100, even=1.0, cells=8000),
-    "solar_mono": Surface(*ELPV, even=0.0),
-    "solar_poly": Surface(*ELPV, even=0.0),
+    "bottle": Surface(*MVTEC, Settings()),
+    "metal_nut": Surface(*MVTEC, Settings(tiles=(2, 2), cells=8000)),
+    "pill": Surface(*MVTEC, Settings(), pass_good=0.95),
+    "screw": Surface(*MVTEC, Settings(tiles=(4, 4), worst=20), pass_good=0.9),
+    "commutator": Surface(*KOLEKTOR, Settings(tiles=(1, 2)), pass_good=0.9),
+    "magnetic_tile": Surface(*TILES, Settings(worst=100, even=1.0, cells=8000), pass_good=0.9),
+    "solar_mono": Surface(*ELPV, Settings(even=0.0)),
+    "solar_poly": Surface(*ELPV, Settings(even=0.0)),
 }
 
 
@@ -61,7 +58,7 @@ def main() -> None:
             raise DataError(f"no folder of the surface {surface!r} in {', '.join(map(str, given.data))}")
         command = "python -m tools.train.nearest"
         said = (surface, f"nearest-{surface}", its.data, its.licence, command)
-        lesson = Lesson(*said, its.pass_good, False, its.tiles, its.worst, its.even, its.cells)
+        lesson = Lesson(*said, its.pass_good, gate=False, settings=its.settings)
         with progress_bar() as progress:
             taught = teach_line(read_line(given.config), lesson, places[:1], progress)
         print(f"{taught.bundle}: {taught.images} good images, threshold {taught.threshold:.4g}", *taught.notes)

@@ -1,6 +1,6 @@
 """`python -m tools.train.zouar_table --data DATA`: Zouar's table 11 and appendices on our surfaces, beside his figures.
 
-For each trained system and surface, on the whole test split, of which training and thresholds saw nothing: the share of
+For each trained system and surface, on the test split, without parts that training saw another image of: the share of
 good images passed and of defective ones rejected, their mean, milliseconds a patch, image AUROC. The threshold lets
 100, 90, 80 or 70 % of the good images of the validation fold pass, so the good accuracy on the test split comes out as
 it does. Zouar tries the distance of every good test image as threshold and keeps the one at which 100 .. 70 % of those
@@ -23,7 +23,7 @@ from rich.progress import Progress
 from edge.bench.load import patches_of
 from edge.bundle import Bundle
 from edge.offline.metrics import image_figures
-from tools.train.data import read_samples, split
+from tools.train.data import read_samples, split, strangers
 from tools.train.measured import FOLDERS, find_bundle, markdown, median_ms, open_int8, score_all
 
 SURFACES = ("bottle", "metal_nut", "pill", "screw")
@@ -104,7 +104,7 @@ def accuracies(good: list[float], test: list[float], defective: list[bool]) -> t
 def measure(system: str, surface: str, bundle: Bundle, roots: list[Path], threads: int, bar: Progress) -> Row:
     samples = read_samples(roots, surface)
     good = [s for s in split(samples)[1] if s.split == "train" and not s.defective]
-    test = [s for s in samples if s.split == "test"]
+    test = strangers(samples)
     judge = open_int8(bundle, threads, bar.console.print)
     images = bar.track([s.path for s in good + test], description=f"{system} {surface}")
     scores, spent = score_all(judge, images)
