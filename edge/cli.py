@@ -12,7 +12,7 @@ import click
 
 from edge import __version__
 from edge.command import HELP, JSON, LINE, PATHS, Group, say_on_stderr, to_json
-from edge.offline.cli import accept, evaluate, teach
+from edge.offline.cli import accept, evaluate, teach, verify
 
 
 @click.group("edge", cls=Group, context_settings=HELP)
