@@ -24,6 +24,7 @@ from edge.inspection.density import rarity  # noqa: E402  # after the skip
 from edge.offline.export import to_onnx, to_tflite  # noqa: E402  # after the skip
 from edge.offline.quantize import quantize_onnx, quantize_tflite  # noqa: E402  # after the skip
 from tools.train.density_fit import fit_density, good_ones  # noqa: E402  # after the skip
+from tools.train.equalise import channel_ranges, equalised  # noqa: E402  # after the skip
 from tools.train.networks.cae import BergmannCAE, ChowCAE, OhYunCAE, PoolingCAE, fold  # noqa: E402  # after the skip
 from tools.train.networks.cae_memory import MemAE, Memory, entropy  # noqa: E402  # after the skip
 from tools.train.recipe import Recipe, read_recipe  # noqa: E402  # after the skip
@@ -108,6 +109,23 @@ def test_torch_onnx_tflite_and_int8_agree(name: str) -> None:
             assert float(np.abs(got - want.numpy()).max()) <= allowed * spread, (engine, allowed)
         session.close()
     assert graphs[2][1] != b"" and len(graphs[2][1]) < 0.5 * len(onnx)
+
+
+def test_equalised_channels_compute_the_same_with_ranges_nearer_to_each_other() -> None:
+    torch.manual_seed(0)
+    network, inputs = BergmannCAE().eval(), np.random.default_rng(0).random((4, 1, 128, 128), np.float32)
+    with torch.no_grad():
+        network.decoder[2].weight[:, 3] *= 30  # type: ignore[operator]  # a layer, as the table says
+    equal = equalised(network, inputs)
+
+    def narrowest(one: nn.Module) -> float:
+        layers = [m for m in one.modules() if isinstance(m, nn.Conv2d | nn.ConvTranspose2d)]
+        return min(float(r.min() / r.max()) for r in channel_ranges(one, layers, torch.from_numpy(inputs))[:-1])
+
+    with torch.no_grad():
+        before, after = network(torch.from_numpy(inputs)), equal(torch.from_numpy(inputs))
+    assert torch.allclose(before, after, atol=1e-5)
+    assert narrowest(equal) > 1.5 * narrowest(network)
 
 
 def test_the_memory_answers_with_what_it_holds_and_little_of_it() -> None:

@@ -29,6 +29,7 @@ from edge.vision.image import prepare
 from edge.vision.patches import cut
 from tools.train.data import Sample, read_grey, read_samples, split
 from tools.train.density_fit import fit_density
+from tools.train.equalise import equalised
 from tools.train.recipe import EACH, Recipe, read_recipe, read_recipes
 from tools.train.tasks import TASKS
 from tools.train.trainer import build
@@ -113,6 +114,8 @@ def write_calibration(path: Path, recipe: Recipe, roots: list[Path], chosen: lis
 
 
 def make_graphs(recipe: Recipe, network: torch.nn.Module, calibration: Floats) -> dict[str, bytes]:
+    if recipe.equalise:
+        network = equalised(network, calibration)
     example = torch.from_numpy(calibration[:2].copy())
     onnx, tflite = to_onnx(network, example, TASKS[recipe.network].outputs), to_tflite(network, example)
     files = {"model.onnx": onnx, "model.tflite": tflite}

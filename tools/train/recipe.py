@@ -16,7 +16,7 @@ from edge.vision.image import InputRule
 EACH = "{surface}"
 # What only the bundle depends on, not the training.
 BUNDLING = (
-    *("name", "licence", "data", "float_layers", "int8", "pass_good", "measure", "pooling", "blur", "heat"),
+    *("name", "licence", "data", "equalise", "float_layers", "int8", "pass_good", "measure", "pooling", "blur", "heat"),
     *("target_frame_ms", "target_patch_ms"),
 )
 
@@ -26,8 +26,9 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     SegDec network is taught with; `few`: masks of `masks` defective images, of the others the labels alone.
     crops: patches drawn an epoch (CAE).
 
-    warp: each image is shifted and scaled by up to this share and turned by as many right angles. float_layers: those
-    that INT8 hurts most, kept float in the INT8 graph of that format. int8: formats whose INT8 graph is fit to ship.
+    warp: each image is shifted and scaled by up to this share and turned by as many right angles. equalise: see
+    tools.train.equalise. float_layers: those that INT8 hurts most, kept float in the INT8 graph of that format.
+    int8: formats whose INT8 graph is fit to ship.
     halving, rotation, noise: of a DRAE: which block of a stage halves, by up to how many radians an image is turned,
     the share of patches that get noise. restarts: how often the learning rate starts anew, at a third of its last peak.
     loss: of a reconstruction, in the training. measure, pooling, blur, heat: on the line, as in edge.bundle.Scoring.
@@ -57,6 +58,7 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     turns: tuple[Literal["horizontal", "vertical", "quarter"], ...] = ("horizontal", "vertical")
     warp: float = 0.0
     crops: int = 10_000
+    equalise: bool = False
     float_layers: dict[Format, tuple[str, ...]] = {}
     int8: tuple[Format, ...] = ("onnx", "tflite")
     pass_good: float = 0.98
