@@ -30,7 +30,7 @@ ENLARGED = 4  # the map is drawn this much finer than its cells, so that boxes f
 
 
 def smooth_cells(cells: Floats, rule: InputRule) -> Floats:
-    """A frame's `(batch, d, h, w)` -> `(rows * h, columns * w, d)`: the whole view or all tiles side by side, each cell
+    """A frame's `(batch, d, h, w)` -> `(down * h, across * w, d)`: the whole view or all tiles side by side, each cell
     averaged with its neighbours; edges repeated."""
     across, down = rule.tiles
     chosen = cells[rule.views.index("whole")] if rule.tiles == WHOLE else cells

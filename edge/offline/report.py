@@ -49,9 +49,9 @@ def figure(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
 
 
-def print_tables(tables: Iterable[Table], notes: Iterable[str]) -> None:
+def print_tables(shown: Iterable[Table], notes: Iterable[str]) -> None:
     console = Console(highlight=False)
-    for table in tables:
+    for table in shown:
         console.print(table)
     for note in notes:
         console.print(f"note: {note}", markup=False)
