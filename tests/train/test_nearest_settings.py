@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -13,7 +14,7 @@ pytest.importorskip("sklearn", reason="what chooses settings is not here (extra 
 from edge.bundle import Graph
 from edge.inspection.nearest import worst_mean
 from edge.offline.teach import Seen, Settings, make_memory
-from tools.train.data import Sample, strangers
+from tools.train.data import Sample, read_samples, strangers
 from tools.train.nearest import SURFACES
 from tools.train.nearest_settings import CELLS, EVEN, TILES, WORST, choose_on_others, halves, score_settings
 
@@ -62,3 +63,11 @@ def test_a_value_that_is_luck_is_not_reported() -> None:
 def test_a_part_that_was_taught_is_no_stranger() -> None:
     samples = [sample("a", "1", split="train"), sample("b", "1", "bad"), sample("c", "2", "bad"), sample("d", "3")]
     assert [s.path.name for s in strangers(samples)] == ["c", "d"]
+
+
+def test_without_a_table_an_image_is_a_part_of_its_own_whatever_its_name(tmp_path: Path) -> None:
+    for folder in ("train/good", "test/good", "test/bad"):
+        path = tmp_path / "dark" / folder / "000.png"
+        path.parent.mkdir(parents=True)
+        cv2.imwrite(str(path), np.zeros((8, 8), np.uint8))
+    assert len(strangers(read_samples([tmp_path], "dark"))) == 2

@@ -61,7 +61,7 @@ def _walked(root: Path, path: Path) -> Sample:
     surface, split, kind = path.relative_to(root).parts[:3]
     mask = root / surface / "ground_truth" / kind / f"{path.stem}_mask.png"
     fold = int(hashlib.sha256(path.name.encode()).hexdigest(), 16) % 5
-    return Sample(path, surface, split, kind, mask if mask.is_file() else None, fold, path.stem)
+    return Sample(path, surface, split, kind, mask if mask.is_file() else None, fold, f"{split}/{kind}/{path.stem}")
 
 
 def _sample(root: Path, row: dict[str, str]) -> Sample:
