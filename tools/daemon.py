@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from edge.config import EngineName, Line
+from edge.config import EngineName, Line, LineConfig
 from edge.errors import EdgeError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -111,6 +111,10 @@ def write_line(line: Line, folder: Path, surfaces: list[str], engine: EngineName
         metrics_port=0,
         judges={surface: line.config.judges[surface] for surface in surfaces},
     )
+    return write_config(config, folder)
+
+
+def write_config(config: LineConfig, folder: Path) -> Path:
     path = folder / "line.toml"
     path.write_text("\n".join(toml_lines(msgspec.to_builtins(config))) + "\n")
     return path
