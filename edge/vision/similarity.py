@@ -17,7 +17,7 @@ def ssim_map(image: Floats, rebuilt: Floats, window: int = 11, sigma: float = 1.
     window: odd side in pixels of the Gaussian weights, sigma: their spread. span: what a full scale of values is.
     Beyond the edge the image is mirrored without repeating its last pixel. Wang's equation 13.
     """
-    c1, c2 = ((k * span) ** 2 for k in STABILITY)
+    c1, c2 = (np.float32((k * span) ** 2) for k in STABILITY)
 
     def local(values: Floats) -> Floats:
         return np.asarray(cv2.GaussianBlur(values, (window, window), sigma, borderType=cv2.BORDER_REFLECT_101))
@@ -25,9 +25,25 @@ def ssim_map(image: Floats, rebuilt: Floats, window: int = 11, sigma: float = 1.
     # Variances are small differences of large squares: around a common level they lose nothing to float32.
     level = np.float32(image.mean())
     a, b = image - level, rebuilt - level
-    mean_a, mean_b = local(a), local(b)
-    squares = local(a * a + b * b) - (mean_a * mean_a + mean_b * mean_b)
-    product = local(a * b) - mean_a * mean_b
-    mean_a, mean_b = mean_a + level, mean_b + level
-    top = (2 * mean_a * mean_b + c1) * (2 * product + c2)
-    return np.asarray(top / ((mean_a * mean_a + mean_b * mean_b + c1) * (squares + c2)), np.float32)
+    mean_a, mean_b, product = local(a), local(b), local(a * b)
+    a *= a
+    a += b * b
+    squares = local(a)
+    # In place, since fresh memory for two dozen planes took longer than the sums themselves.
+    product -= mean_a * mean_b
+    squares -= mean_a * mean_a
+    squares -= mean_b * mean_b
+    mean_a += level
+    mean_b += level
+    top = mean_a * mean_b
+    for part, constant in ((top, c1), (product, c2)):
+        part *= 2
+        part += constant
+    top *= product
+    mean_a *= mean_a
+    mean_a += mean_b * mean_b
+    for part, constant in ((mean_a, c1), (squares, c2)):
+        part += constant
+    mean_a *= squares
+    top /= mean_a
+    return top
