@@ -1,33 +1,29 @@
 """`python -m tools.train.nearest_settings --data DATA`: what tools.train.nearest's settings are worth on other images.
 
-They were chosen with the test images in sight. Here the test parts of a surface are halved, REPEATS times, all images
-of a part in one half: on one half the best of the settings is chosen by AUROC, on the other it is reported, and the
-other way round. So is, for the settings that are shipped, the share of good images that the threshold passes, by the
-mean of good and defect accuracy. The memory is of train/good alone and of one graph, the gate's INT8 ONNX; parts that
-it has an image of are left out. The figures are kept as JSON.
+They were chosen with the test images in sight. Here every pair of a good and a bad image is put in order by the
+settings that are best, by AUROC, on all parts but these two; the share of pairs in the right order is the AUROC that
+the choice is worth on images it never saw (leave-pair-out, Airola et al. 2011). Likewise each part is judged at the
+share of good images that the threshold should pass which is best on all other parts. The memory is of train/good alone
+and of one graph, the gate's INT8 ONNX; parts that it has an image of are left out. The figures are kept as JSON.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections import Counter
-from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import TypeVar
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
-from sklearn.model_selection import StratifiedGroupKFold
 
 from edge.bundle import Bundle, open_bundle
 from edge.inspection.nearest import directions, nearest, worst_mean
 from edge.offline.report import progress_bar
 from edge.offline.teach import Progress, Seen, Settings, Tiles, held_out, look_at, make_memory
-from tools.train.data import Sample, read_samples, strangers
+from tools.train.data import read_samples, strangers
 from tools.train.measured import THREADS, markdown
 from tools.train.nearest import SURFACES
 
@@ -37,26 +33,23 @@ CELLS = (4000, 8000)
 WORST = (10, 20, 30, 100)
 EVEN = (0.5, 0.0, 1.0)
 PASS_GOOD = (0.98, 0.95, 0.9)
-REPEATS = 25
 Scores = NDArray[np.float64]
 Flags = NDArray[np.bool_]
-T = TypeVar("T", bound=Hashable)
-Spread = tuple[float, float, float]  # mean, 5th and 95th percentile
 HEADINGS = ("surface", "good + bad", "AUROC", "settings chosen on others", "accuracy", "share chosen on others")
 
 
 @dataclass(frozen=True)
 class Row:
-    """auroc, accuracy: as shipped, on all images. chosen_*: of halves that had no part in the choice. favourite: the
-    settings that were the best of most halves."""
+    """auroc, accuracy: as shipped. chosen_*: of images that had no part in the choice. favourite: the settings that
+    were the best for most pairs."""
 
     surface: str
     n: tuple[int, int]
     auroc: float
-    chosen_auroc: Spread
+    chosen_auroc: float
     favourite: Settings
     accuracy: float
-    chosen_accuracy: Spread
+    chosen_accuracy: float
 
 
 def int8_onnx(gate: Bundle) -> Bundle:
@@ -76,25 +69,37 @@ def score_settings(seen: Seen, taught: Flags, tiles: Tiles, count: int) -> dict[
     return {settings: np.array(scores) for settings, scores in found.items()}
 
 
-def halves(test: list[Sample]) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:
-    """To choose on, to report on."""
-    bad, parts = [s.defective for s in test], [s.group for s in test]
-    for seed in range(REPEATS):
-        yield from StratifiedGroupKFold(2, shuffle=True, random_state=seed).split(parts, bad, parts)
+def ordered_by_others(scores: Scores, bad: Flags, parts: NDArray[np.intp]) -> tuple[float, int]:
+    """Share of the pairs that are in the right order by the row of `scores`, `(options, n)`, that is best without the
+    two parts; and the row that is so most often. Rows that are equally good count alike."""
+    good_parts, bad_parts = parts[~bad], parts[bad]
+    above = scores[:, None, bad] - scores[:, ~bad, None]
+    right = (above > 0) + 0.5 * (above == 0)
+    rows, columns = right.sum(axis=2), right.sum(axis=1)
+    total, found, best = rows.sum(axis=1), 0.0, np.zeros(len(scores))
+    for i, j in np.ndindex(len(good_parts), len(bad_parts)):
+        two = good_parts[i], bad_parts[j]
+        their_good, their_bad = np.flatnonzero(np.isin(good_parts, two)), np.flatnonzero(np.isin(bad_parts, two))
+        theirs = rows[:, their_good].sum(axis=1) + columns[:, their_bad].sum(axis=1)
+        others = total - theirs + right[:, their_good[:, None], their_bad].sum(axis=(1, 2))
+        chosen = others == others.max()
+        found += float(right[chosen, i, j].mean())
+        best[chosen] += 1
+    return found / (len(good_parts) * len(bad_parts)), int(best.argmax())
 
 
-def choose_on_others(
-    test: list[Sample], options: list[T], value: Callable[[T, NDArray[np.intp]], float]
-) -> tuple[Spread, T]:
-    """The value on one half of the option that is best on the other; and the one that is so most often."""
-    best: Counter[T] = Counter()
-    reported = []
-    for chosen_on, reported_on in halves(test):
-        option = max(options, key=lambda option: value(option, chosen_on))
-        best[option] += 1
-        reported.append(value(option, reported_on))
-    low, high = np.quantile(reported, [0.05, 0.95])
-    return (float(np.mean(reported)), float(low), float(high)), best.most_common(1)[0][0]
+def mean_accuracy(rejected: Flags, bad: Flags) -> float:
+    return float((np.mean(~rejected[~bad]) + np.mean(rejected[bad])) / 2)
+
+
+def judged_by_others(rejected: Flags, bad: Flags, parts: NDArray[np.intp]) -> float:
+    """Mean accuracy where each part is judged by the row of `rejected`, `(options, n)`, that is best without it."""
+    verdicts = np.zeros(len(bad), np.bool_)
+    for part in np.unique(parts):
+        others = parts != part
+        best = max(rejected, key=lambda row: mean_accuracy(row[others], bad[others]))
+        verdicts[~others] = best[~others]
+    return mean_accuracy(verdicts, bad)
 
 
 def measure(surface: str, gate: Bundle, roots: list[Path], show: Progress) -> Row:
@@ -109,32 +114,23 @@ def measure(surface: str, gate: Bundle, roots: list[Path], show: Progress) -> Ro
         if tiles == its.settings.tiles:
             good = Seen(seen.graph, seen.features[taught], seen.cells[taught])
             (passed,), _ = held_out([good], its.settings, show)
-    shipped = found[its.settings]
-
-    def auroc(settings: Settings, of: NDArray[np.intp]) -> float:
-        return float(roc_auc_score(bad[of], found[settings][of]))
-
-    def accuracy(share: float, of: NDArray[np.intp]) -> float:
-        rejected = shipped[of] > np.quantile(passed, share)
-        return float((np.mean(~rejected[~bad[of]]) + np.mean(rejected[bad[of]])) / 2)
-
-    every = np.arange(len(test))
-    chosen_auroc, favourite = choose_on_others(test, list(found), auroc)
+    options, parts = list(found), np.unique([s.group for s in test], return_inverse=True)[1]
+    rejected = {share: found[its.settings] > np.quantile(passed, share) for share in PASS_GOOD}
+    chosen_auroc, favourite = ordered_by_others(np.stack(list(found.values())), bad, parts)
     return Row(
         surface,
         (int((~bad).sum()), int(bad.sum())),
-        auroc(its.settings, every),
+        float(roc_auc_score(bad, found[its.settings])),
         chosen_auroc,
-        favourite,
-        accuracy(its.pass_good, every),
-        choose_on_others(test, list(PASS_GOOD), accuracy)[0],
+        options[favourite],
+        mean_accuracy(rejected[its.pass_good], bad),
+        judged_by_others(np.stack(list(rejected.values())), bad, parts),
     )
 
 
 def shown(row: Row) -> tuple[str, ...]:
-    others = ["{:.3f} ({:.3f} to {:.3f})".format(*of) for of in (row.chosen_auroc, row.chosen_accuracy)]
-    n = f"{row.n[0]} + {row.n[1]}"
-    return (row.surface, n, f"{row.auroc:.3f}", others[0], f"{row.accuracy:.3f}", others[1])
+    figures = (row.auroc, row.chosen_auroc, row.accuracy, row.chosen_accuracy)
+    return (row.surface, f"{row.n[0]} + {row.n[1]}", *(f"{figure:.3f}" for figure in figures))
 
 
 def main() -> None:
