@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import socket
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import tomli_w
 
 from edge.config import EngineName, Line, LineConfig
 from edge.errors import EdgeError
@@ -116,18 +116,14 @@ def write_line(line: Line, folder: Path, surfaces: list[str], engine: EngineName
 
 def write_config(config: LineConfig, folder: Path) -> Path:
     path = folder / "line.toml"
-    path.write_text("\n".join(toml_lines(msgspec.to_builtins(config))) + "\n")
+    path.write_text(tomli_w.dumps(without_none(msgspec.to_builtins(config))))
     return path
 
 
-def toml_lines(table: dict[str, Any], above: str = "") -> list[str]:
-    """Plain values first, then the tables inside; None is left out. A JSON string or number is TOML's too."""
-    tables = {key: value for key, value in table.items() if isinstance(value, dict)}
-    lines = [
-        f"{key} = {json.dumps(value, ensure_ascii=False)}"
+def without_none(table: dict[str, Any]) -> dict[str, Any]:
+    """TOML has no word for nothing."""
+    return {
+        key: without_none(value) if isinstance(value, dict) else value
         for key, value in table.items()
-        if key not in tables and value is not None
-    ]
-    for key, inner in tables.items():
-        lines += [f"[{above}{json.dumps(key)}]", *toml_lines(inner, f"{above}{json.dumps(key)}.")]
-    return lines
+        if value is not None
+    }

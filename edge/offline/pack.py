@@ -106,9 +106,8 @@ def with_arrays(bundle: Bundle, arrays: bytes, surfaces: tuple[str, ...], note: 
 
 
 def set_measured(path: Path, measured: dict[str, float | int | str]) -> Bundle:
-    """Put figures into the manifest's `measured` table, beside those that are there. Raises BundleError."""
-    bundle = open_bundle(path)
-    manifest = msgspec.structs.replace(bundle.manifest, measured={**bundle.manifest.measured, **measured})
+    """Put figures into the manifest's `measured` table, in place of those that are there. Raises BundleError."""
+    manifest = msgspec.structs.replace(open_bundle(path).manifest, measured=measured)
     rewrite(path / MANIFEST, tomli_w.dumps(_plain(manifest)))
     return open_bundle(path)
 

@@ -9,18 +9,18 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float32]
 
 STABILITY = (0.01, 0.03)
+WINDOW, SIGMA = 11, 1.5  # pixels; the Gaussian weights
 
 
-def ssim_map(image: Floats, rebuilt: Floats, window: int = 11, sigma: float = 1.5, span: float = 1.0) -> Floats:
-    """SSIM of two `(h, w)` float32 images around each pixel, `(h, w)` float32 in -1..1; 1 where they are alike.
+def ssim_map(image: Floats, rebuilt: Floats) -> Floats:
+    """SSIM of two `(h, w)` float32 images in 0..1 around each pixel, `(h, w)` float32 in -1..1; 1 where they are alike.
 
-    window: odd side in pixels of the Gaussian weights, sigma: their spread. span: what a full scale of values is.
     Beyond the edge the image is mirrored without repeating its last pixel. Wang's equation 13.
     """
-    c1, c2 = (np.float32((k * span) ** 2) for k in STABILITY)
+    c1, c2 = (np.float32(k**2) for k in STABILITY)
 
     def local(values: Floats) -> Floats:
-        return np.asarray(cv2.GaussianBlur(values, (window, window), sigma, borderType=cv2.BORDER_REFLECT_101))
+        return np.asarray(cv2.GaussianBlur(values, (WINDOW, WINDOW), SIGMA, borderType=cv2.BORDER_REFLECT_101))
 
     # Variances are small differences of large squares: around a common level they lose nothing to float32.
     level = np.float32(image.mean())

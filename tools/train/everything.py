@@ -96,14 +96,13 @@ def run(job: Job, what: str, command: list[str], folders: Folders, head: str) ->
     folder = folders.runs / job.recipe.name
     folder.mkdir(parents=True, exist_ok=True)
     last = ""
-    with (folder / "log.txt").open("a") as log:
-        child = subprocess.Popen(
-            [sys.executable, "-m", *command],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-        )
+    pipe, both = subprocess.PIPE, subprocess.STDOUT
+    with (
+        (folder / "log.txt").open("a") as log,
+        subprocess.Popen(
+            [sys.executable, "-m", *command], stdout=pipe, stderr=both, text=True, errors="replace"
+        ) as child,
+    ):
         assert child.stdout is not None  # stdout=PIPE
         try:
             for line in child.stdout:
@@ -115,8 +114,6 @@ def run(job: Job, what: str, command: list[str], folders: Folders, head: str) ->
         except KeyboardInterrupt:
             child.terminate()  # its checkpoint appears whole or not at all
             raise
-        finally:
-            child.wait()
     if child.returncode:
         print(f"{head} {what} failed ({child.returncode}), see {folder / 'log.txt'}: {last}", flush=True)
         return False

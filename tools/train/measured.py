@@ -50,6 +50,7 @@ SCORES = (
     *("pixel_auroc", "aupro", "n_good", "n_defect"),
 )
 Row = tuple[str, ...]
+Measured = dict[str, float | int | str]  # as a manifest has it
 
 
 def kept_back(surface: str, bundle: Bundle, roots: list[Path], folder: Path) -> Path:
@@ -157,36 +158,40 @@ def measure_bundles(folders: list[Path], roots: list[Path], again: bool, bar: Pr
         bar.console.print(f"{bundle.path}: {said}")
 
 
-def compare(line: Line, surface: str, bundle: Bundle, samples: list[Sample], bar: Progress) -> Row | None:
-    """One engine's FP32 and INT8 graph on the same frames in turn: image AUROC of both, median milliseconds of both.
+def compare(
+    line: Line, surface: str, bundle: Bundle, samples: list[Sample], bar: Progress
+) -> tuple[Measured, Row | None]:
+    """The line's graph and, where its engine has both, the FP32 and the INT8 one on the same frames in turn.
 
-    None where the bundle has not both for that engine.
+    Returns run_ms of the line's graph and the image AUROC of the two, for the manifest; a row of the README, or None.
     """
     threads = line.config.threads
-    engine, _ = choose(bundle, line.config.engine, measure_all([bundle], threads, "auto", print)[bundle.sha256])
-    graphs = {g.precision: g for g in bundle.manifest.graph if g.format == READS[engine]}
-    if len(graphs) < 2:
-        return None
-    judges = [open_judge(bundle, engine, graphs[precision], threads) for precision in ("fp32", "int8")]
-    scores: list[list[float]] = [[], []]
-    spent: list[list[float]] = [[], []]
-    for sample in bar.track(samples, description=f"INT8 against FP32 {surface}"):
+    engine, chosen = choose(bundle, line.config.engine, measure_all([bundle], threads, "auto", print)[bundle.sha256])
+    both = {g.precision: g for g in bundle.manifest.graph if g.format == READS[engine]}
+    pair = [both["fp32"], both["int8"]] if len(both) == 2 else []
+    graphs = pair or [chosen]
+    judges = [open_judge(bundle, engine, graph, threads) for graph in graphs]
+    scores: list[list[float]] = [[] for _ in graphs]
+    spent: list[list[float]] = [[] for _ in graphs]
+    for sample in bar.track(samples, description=f"network alone {surface}"):
         frame = read_frame(sample.path)
         for judge, found, times in zip(judges, scores, spent, strict=True):
             found.append(judge.inspect(frame).score)
             times.append((judge.model.ended - judge.model.began) / 1e6)
+    ms = [median_ms(times) for times in spent]
+    measured: Measured = {"run_ms": round(ms[graphs.index(chosen)], 2)}
+    if not pair:
+        return measured, None
     labels = [sample.defective for sample in samples]
     auroc = [image_figures(labels, found)[0] or 0.0 for found in scores]
-    ms = [median_ms(times) for times in spent]
-    both = {"image_auroc_fp32": round(auroc[0], 4), "image_auroc_int8": round(auroc[1], 4)}
-    set_measured(bundle.path, {**both, "run_ms": round(ms[1], 2)})
+    measured |= {"image_auroc_fp32": round(auroc[0], 4), "image_auroc_int8": round(auroc[1], 4)}
     figures = (f"{auroc[0]:.4f}", f"{auroc[1]:.4f}", f"{ms[0]:.1f}", f"{ms[1]:.1f}", f"{ms[0] / ms[1]:.1f}x")
     patches = patches_of(bundle)
     name = bundle.manifest.name + (f" ({patches} patches)" if patches else "")
-    return (name, engine, *figures)
+    return measured, (name, engine, *figures)
 
 
-def about(graph: str, how: str = "") -> dict[str, float | int | str]:
+def about(graph: str, how: str = "") -> Measured:
     return {
         "command": f"python -m tools.train.measured{how}",
         "date": datetime.date.today().isoformat(),
@@ -194,22 +199,18 @@ def about(graph: str, how: str = "") -> dict[str, float | int | str]:
     }
 
 
-def as_measured(figures: SurfaceFigures, graph: str, how: str = "") -> dict[str, float | int | str]:
+def as_measured(figures: SurfaceFigures, graph: str, how: str = "") -> Measured:
     """What a manifest is told of one judge; how: the option that it was measured by."""
     found = {name: getattr(figures, name) for name in SCORES}
     return {**about(graph, how), **{name: rounded(value) for name, value in found.items() if value is not None}}
 
 
-def keep(line: Line, whole: Report, surfaces: dict[str, SurfaceFigures]) -> None:
-    """Put what was measured into the manifests."""
-    graphs = whole.about.graphs
-    for surface, bundle in judged(line).items():
-        set_measured(bundle.path, as_measured(surfaces[surface], graphs.get(bundle.manifest.name, "")))
-    if line.config.gate:
-        gate = whole.gate
-        found = {"seen": gate.seen, "unseen": gate.unseen, "harmonic_mean": gate.harmonic_mean}
-        values = {name: rounded(value) for name, value in found.items() if value is not None}
-        set_measured(line.bundles / line.config.gate, {**about(graphs.get(line.config.gate, "")), **values})
+def keep_gate(line: Line, gate: Bundle, whole: Report) -> None:
+    """Put what the line's gate was found to be worth beside what each of its graphs is."""
+    found = {"seen": whole.gate.seen, "unseen": whole.gate.unseen, "harmonic_mean": whole.gate.harmonic_mean}
+    values = {name: rounded(value) for name, value in found.items() if value is not None}
+    graph = whole.about.graphs.get(gate.manifest.name, "")
+    set_measured(gate.path, {**gate.manifest.measured, **about(graph), **values})
 
 
 def rounded(value: float) -> float | int:
@@ -236,13 +237,16 @@ def measure_line(line: Line, roots: list[Path]) -> None:
     """What the README has of a line, printed; the figures go into its bundles' manifests."""
     with Progress() as bar:
         whole, surfaces = evaluated(line, roots, bar)
-        keep(line, whole, surfaces)
         compared: list[Row] = []
         with tempfile.TemporaryDirectory() as folder:
             for surface, bundle in judged(line).items():
                 samples, _ = find_samples([kept_back(surface, bundle, roots, Path(folder))], KEPT_FOLD)
-                row = compare(line, surface, bundle, samples, bar)
+                alone, row = compare(line, surface, bundle, samples, bar)
+                graph = whole.about.graphs.get(bundle.manifest.name, "")
+                set_measured(bundle.path, {**as_measured(surfaces[surface], graph), **alone})
                 compared += [row] if row else []
+    if line.config.gate:
+        keep_gate(line, line_bundles(line)[line.config.gate], whole)
     gate = whole.gate
     print(f"\n{platform.processor() or platform.machine()}, {line.config.threads} threads, {datetime.date.today()}")
     print(f"\nGate: seen {gate.seen:.2%}, unseen {gate.unseen:.2%}, harmonic mean {gate.harmonic_mean:.2%}\n")

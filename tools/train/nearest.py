@@ -43,13 +43,19 @@ SURFACES = {
 }
 
 
+def known(surface: str) -> str:
+    if surface not in SURFACES:
+        raise argparse.ArgumentTypeError(f"{surface!r} is none of {', '.join(SURFACES)}; add it to {__file__}")
+    return surface
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m tools.train.nearest", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--config", type=Path, default=Path("exported_models/line.toml"))
     parser.add_argument("--data", action="append", type=Path, required=True, help="a folder of surfaces; repeatable")
-    parser.add_argument("surfaces", nargs="*", metavar="SURFACE", help=f"default: {' '.join(SURFACES)}")
+    parser.add_argument("surfaces", nargs="*", type=known, metavar="SURFACE", help=f"default: {' '.join(SURFACES)}")
     given = parser.parse_args()
     for surface in given.surfaces or SURFACES:
         its = SURFACES[surface]

@@ -2,10 +2,11 @@
 
 They were chosen with the test images in sight. Here every pair of a good and a bad image is put in order by the
 settings that are best, by AUROC, on all parts but these two; the share of pairs in the right order is the AUROC that
-the choice is worth on images it never saw (leave-pair-out, Airola et al. 2011). Likewise each part is judged at the
-share of good images that the threshold should pass which is best on all other parts. Leave-pair-out is harsh where
-many settings are nearly as good: without a pair those look best that get it wrong. The memory is of train/good alone
-and of one graph, the gate's INT8 ONNX; parts that it has an image of are left out. The figures are kept as JSON.
+the choice is worth on images it never saw (leave-pair-out, Airola et al. 2011). Likewise each part is judged, by the
+settings that are shipped, at the share of good images to pass that is best on all other parts. Leave-pair-out is
+harsh where many settings are nearly as good: without a pair those look best that get it wrong. The memory, and with it
+the threshold, is of train/good alone and of one graph, the gate's INT8 ONNX; parts that it has an image of are left
+out. The figures are kept as JSON.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from edge.offline.report import progress_bar
 from edge.offline.teach import Progress, Seen, Settings, Tiles, held_out, look_at, make_memory
 from tools.train.data import read_samples, strangers
 from tools.train.measured import THREADS, markdown
-from tools.train.nearest import SURFACES
+from tools.train.nearest import SURFACES, known
 
 GATE = Path("exported_models/gate")
 TILES: tuple[Tiles, ...] = ((1, 1), (1, 2), (2, 2), (4, 4))
@@ -41,8 +42,9 @@ HEADINGS = ("surface", "good + bad", "AUROC", "defaults", "chosen on others", "a
 
 @dataclass(frozen=True)
 class Row:
-    """auroc, accuracy: as shipped. default_auroc: where nothing is chosen. chosen_*: of images that had no part in the
-    choice. favourite: the settings that were the best for most pairs."""
+    """auroc, accuracy: by the settings and the share that are shipped. default_auroc: where nothing is chosen.
+    chosen_*: by settings, or a share, that the images had no part in choosing. favourite: the settings that were best
+    for most pairs."""
 
     surface: str
     n: tuple[int, int]
@@ -95,7 +97,8 @@ def mean_accuracy(rejected: Flags, bad: Flags) -> float:
 
 
 def judged_by_others(rejected: Flags, bad: Flags, parts: NDArray[np.intp]) -> float:
-    """Mean accuracy where each part is judged by the row of `rejected`, `(options, n)`, that is best without it."""
+    """Mean accuracy where each part is judged by the first row of `rejected`, `(options, n)`, that is best without
+    it."""
     verdicts = np.zeros(len(bad), np.bool_)
     for part in np.unique(parts):
         others = parts != part
@@ -140,7 +143,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tools.train.nearest_settings", description=__doc__)
     parser.add_argument("--data", action="append", type=Path, required=True, help="a folder with split.csv; repeatable")
     parser.add_argument("--out", type=Path, default=Path("runs/nearest_settings.json"))
-    parser.add_argument("surfaces", nargs="*", metavar="SURFACE", help=f"default: {' '.join(SURFACES)}")
+    parser.add_argument("surfaces", nargs="*", type=known, metavar="SURFACE", help=f"default: {' '.join(SURFACES)}")
     given = parser.parse_args()
     surfaces = given.surfaces or list(SURFACES)
     for surface in surfaces:
