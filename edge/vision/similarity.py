@@ -17,7 +17,7 @@ def ssim_map(image: Floats, rebuilt: Floats) -> Floats:
 
     Beyond the edge the image is mirrored without repeating its last pixel. Wang's equation 13.
     """
-    c1, c2 = (np.float32(k**2) for k in STABILITY)
+    c1, c2 = (k**2 for k in STABILITY)
 
     def local(values: Floats) -> Floats:
         return np.asarray(cv2.GaussianBlur(values, (WINDOW, WINDOW), SIGMA, borderType=cv2.BORDER_REFLECT_101))
@@ -25,25 +25,9 @@ def ssim_map(image: Floats, rebuilt: Floats) -> Floats:
     # Variances are small differences of large squares: around a common level they lose nothing to float32.
     level = np.float32(image.mean())
     a, b = image - level, rebuilt - level
-    mean_a, mean_b, product = local(a), local(b), local(a * b)
-    a *= a
-    a += b * b
-    squares = local(a)
-    # In place, since fresh memory for two dozen planes took longer than the sums themselves.
-    product -= mean_a * mean_b
-    squares -= mean_a * mean_a
-    squares -= mean_b * mean_b
-    mean_a += level
-    mean_b += level
-    top = mean_a * mean_b
-    for part, constant in ((top, c1), (product, c2)):
-        part *= 2
-        part += constant
-    top *= product
-    mean_a *= mean_a
-    mean_a += mean_b * mean_b
-    for part, constant in ((mean_a, c1), (squares, c2)):
-        part += constant
-    mean_a *= squares
-    top /= mean_a
-    return top
+    mean_a, mean_b = local(a), local(b)
+    squares = local(a * a + b * b) - (mean_a * mean_a + mean_b * mean_b)
+    product = local(a * b) - mean_a * mean_b
+    mean_a, mean_b = mean_a + level, mean_b + level
+    top = (2 * mean_a * mean_b + c1) * (2 * product + c2)
+    return np.asarray(top / ((mean_a * mean_a + mean_b * mean_b + c1) * (squares + c2)), np.float32)
