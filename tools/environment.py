@@ -16,6 +16,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterable
+from importlib.util import find_spec
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -48,6 +49,13 @@ def ensure(extras: Iterable[str], constraints: Path = CONSTRAINTS) -> Path:
     _pip(python, "--constraint", str(constraints), "--editable", requirement)
     stamp.write_text(json.dumps({"digest": digest, "extras": wanted}))
     return python
+
+
+def enter(extras: Iterable[str], packages: Iterable[str]) -> None:
+    """Start the running script anew in the environment where one of these packages is missing here."""
+    if any(find_spec(package) is None for package in packages):
+        python = ensure(extras)
+        os.execv(python, [str(python), *sys.argv])
 
 
 def _digest(constraints: Path) -> str:
