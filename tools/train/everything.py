@@ -96,11 +96,14 @@ def run(job: Job, what: str, command: list[str], folders: Folders, head: str) ->
     folder = folders.runs / job.recipe.name
     folder.mkdir(parents=True, exist_ok=True)
     last = ""
-    pipe, both = subprocess.PIPE, subprocess.STDOUT
     with (
         (folder / "log.txt").open("a") as log,
         subprocess.Popen(
-            [sys.executable, "-m", *command], stdout=pipe, stderr=both, text=True, errors="replace"
+            [sys.executable, "-m", *command],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
         ) as child,
     ):
         assert child.stdout is not None  # stdout=PIPE

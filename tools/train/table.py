@@ -119,15 +119,9 @@ def zouar(name: str, shown: str, why: str) -> System:
     column = SYSTEMS[name]
     pairs = [BERGMANN[s][1] if column is None else THESIS[s][column][SHARES.index(70)] for s in SURFACES]
     means = ", ".join(f"{s} {sum(pair) / 2:.3f}" for s, pair in zip(SURFACES, pairs, strict=True))
-    paper = f"{means} ({'not run: Bergmann in table 2' if column is None else 'table 11'})"
-    return System(
-        name,
-        f"Zouar: {shown}",
-        f"mean of good and defect accuracy where 70 % of the good may pass: {paper}",
-        why,
-        in_zouar,
-        "a patch",
-    )
+    where = "not run: Bergmann in table 2, his threshold" if column is None else "table 11"
+    paper = f"mean of good and defect accuracy where 70 % of the good may pass: {means} ({where})"
+    return System(name, f"Zouar: {shown}", paper, why, in_zouar, "a patch")
 
 
 ALL = (
