@@ -14,6 +14,7 @@ from pathlib import Path
 
 import msgspec
 
+from edge import __version__
 from edge.bundle import Bundle, Graph
 from edge.engines.session import ENGINES, PACKAGES, READS, Device, Engine, installed
 from edge.errors import EngineError, MissingExtra
@@ -54,7 +55,7 @@ def _lines(path: Path) -> list[str]:
 
 
 def _cache_file(bundle: Bundle, threads: int, device: Device) -> Path:
-    key = f"{bundle.sha256} {threads} {device} {box_fingerprint()}"
+    key = f"{__version__} {bundle.sha256} {threads} {device} {box_fingerprint()}"
     return cache_folder() / f"choice-{hashlib.sha256(key.encode()).hexdigest()[:32]}.json"
 
 

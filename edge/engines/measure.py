@@ -23,14 +23,15 @@ from edge.vision.patches import starts
 WARM_UP, RUNS, BUDGET_NS = 2, 12, 1_200_000_000
 
 
-def example_batch(bundle: Bundle) -> Floats:
-    """A batch of the shape that one frame gives, `(n, c, h, w)`, filled with mild noise."""
+def example_batch(bundle: Bundle, boxes: int = 1) -> Floats:
+    """A batch of the shape that one frame gives, `(n, c, h, w)`, filled with mild noise. boxes: of the frame, each of
+    which is cut as a whole frame is."""
     rule = bundle.manifest.input
     shape = (rule.batch, rule.channels, rule.height, rule.width)
     if rule.patch:
         count = len(starts(rule.height, rule.stride)) * len(starts(rule.width, rule.stride))
         shape = (count, rule.channels, rule.patch, rule.patch)
-    return np.random.default_rng(0).random(shape, dtype=np.float32)
+    return np.random.default_rng(0).random((boxes * shape[0], *shape[1:]), dtype=np.float32)
 
 
 def measure(bundle: Bundle, engine: Engine, threads: int, device: Device) -> list[dict[str, object]]:

@@ -80,7 +80,7 @@ def open_pipeline(line: Line, say: Callable[[str], None] = _nothing) -> Pipeline
     chosen = choose_graphs(line, list(bundles.values()), say)
     models: dict[str, Model] = {}
     opened: dict[tuple[Engine, str, str], tuple[Session, Kept]] = {}
-    warm: set[tuple[tuple[Engine, str, str], InputRule]] = set()
+    warm: set[tuple[tuple[Engine, str, str], InputRule, int]] = set()
     for name, bundle in bundles.items():
         engine, graph = chosen[name]
         looked = engine, graph.sha256, bundle.manifest.golden.sha256
@@ -89,9 +89,10 @@ def open_pipeline(line: Line, say: Callable[[str], None] = _nothing) -> Pipeline
             check_golden(bundle, graph, session)
             opened[looked] = session, Kept()
         session, kept = opened[looked]
-        if (looked, bundle.manifest.input) not in warm:
-            session.run(example_batch(bundle))  # of a real frame's size, so that the first part does not pay for it
-            warm.add((looked, bundle.manifest.input))
+        boxes = max((judge.bundles[name] for judge in config.judges.values()), default=0) or 1
+        if (looked, bundle.manifest.input, boxes) not in warm:
+            session.run(example_batch(bundle, boxes))  # as a real frame's, so that the first part does not pay for it
+            warm.add((looked, bundle.manifest.input, boxes))
         models[name] = Model(bundle, graph, session, kept=kept)
         say(f"{name}: {models[name].runs_on}")
     gate = Gate(models[config.gate]) if config.gate else None

@@ -64,7 +64,7 @@ def test_the_fastest_is_taken_and_the_measurement_kept(
     assert measured(bundle) == (rows, [])
 
 
-def test_a_changed_bundle_other_threads_and_another_box_measure_anew(
+def test_a_changed_bundle_other_threads_another_box_and_another_edge_measure_anew(
     bundle: Bundle, cache: Path, one_engine: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert measured(bundle)[1]
@@ -75,6 +75,8 @@ def test_a_changed_bundle_other_threads_and_another_box_measure_anew(
     measure_all([changed], 2, "cpu", said.append)
     assert said
     monkeypatch.setattr(os, "cpu_count", lambda: 4711)
+    assert measured(changed)[1] and not measured(changed)[1]
+    monkeypatch.setattr(choosing, "__version__", "4711")
     assert measured(changed)[1]
 
 

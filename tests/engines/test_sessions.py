@@ -70,12 +70,13 @@ def test_the_engines_agree(bundle: Bundle) -> None:
 
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
 def test_a_batch_of_several_is_as_each_alone(bundle: Bundle, engine: Engine, precision: str) -> None:
+    """Six are, for an engine that takes four at a time, one run of four and two of one."""
     image = golden(bundle)
-    batch = np.concatenate([image, image[..., ::-1], 0.5 * image])
+    batch = np.concatenate([image, image[..., ::-1], 0.5 * image, 0.7 * image, image[:, :, ::-1], 0.3 * image])
     _, session = opened(bundle, engine, precision)
     together = [np.copy(out) for out in session.run(batch)]
-    assert [len(out) for out in together] == [3, 3] and all(out.dtype == np.float32 for out in together)
-    for index in range(3):
+    assert [len(out) for out in together] == [6, 6] and all(out.dtype == np.float32 for out in together)
+    for index in range(6):
         alone = session.run(batch[index : index + 1])
         for out, single in zip(together, alone, strict=True):
             np.testing.assert_allclose(out[index : index + 1], single, rtol=1e-3, atol=1e-3)
