@@ -1,4 +1,4 @@
-"""`engine = "auto"`: the fastest graph of a bundle on this box, measured once and kept."""
+"""`engine = "auto"`: the fastest graph of a bundle on this box, measured once by each version of edge and kept."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ TIMEOUT_S = 100
 
 
 class Row(msgspec.Struct, frozen=True):
-    """One measured (engine, graph). ms: lower quartile of one frame's batch, or None with `why` it could not run."""
+    """One measured (engine, graph). ms: lower quartile of one frame's batch or one box's, or None with `why`."""
 
     engine: Engine
     file: str

@@ -23,6 +23,7 @@ class OnnxSession:
         self.device = "gpu" if session.get_providers()[0] in GPU_PROVIDERS else "cpu"
 
     def run(self, batch: Floats) -> tuple[Floats, ...]:
+        # On a CPU image by image: several at once are a tenth faster at most, and take the memory of as many.
         return self._run(batch) if self.device == "gpu" else in_pieces(self._run, batch)
 
     def _run(self, batch: Floats) -> tuple[Floats, ...]:

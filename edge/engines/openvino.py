@@ -16,21 +16,18 @@ GROUP = 4
 
 
 class OpenvinoSession:
-    """On a CPU a graph of open batch is compiled for each batch that it gets: 1, GROUP, or both."""
+    """On a CPU a graph of open batch is compiled with a batch of 1, and with one of GROUP once it gets so many."""
 
     engine: Engine = "openvino"
 
-    def __init__(self, model: ov.Model, where: str, compile_model: Callable[[ov.Model], ov.CompiledModel]) -> None:
-        self._model, self._compile = model, compile_model
-        shape = model.input().partial_shape
-        self._image = list(shape)[1:]
-        self._fixes = where == "CPU" and shape[0].is_dynamic
+    def __init__(self, compile_for: Callable[[int], ov.CompiledModel], group: int) -> None:
+        self._compile_for, self._group = compile_for, group
         self._requests: dict[int, ov.InferRequest] = {}
         ran_on = self._request(1).get_compiled_model().get_property("EXECUTION_DEVICES")
         self.device = "gpu" if any(str(d).startswith("GPU") for d in ran_on) else "cpu"
 
     def run(self, batch: Floats) -> tuple[Floats, ...]:
-        return self._run(batch) if self.device == "gpu" else in_pieces(self._run, batch, GROUP if self._fixes else 1)
+        return self._run(batch) if self.device == "gpu" else in_pieces(self._run, batch, self._group)
 
     def _run(self, batch: Floats) -> tuple[Floats, ...]:
         try:
@@ -40,15 +37,13 @@ class OpenvinoSession:
         return tuple(np.asarray(results[number]) for number in range(len(results)))
 
     def _request(self, count: int) -> ov.InferRequest:
-        key = count if self._fixes else 0
-        if key not in self._requests:
-            if key:
-                self._model.reshape(ov.PartialShape([count, *self._image]))
-            self._requests[key] = self._compile(self._model).create_infer_request()
-        return self._requests[key]
+        size = count if self._group > 1 else 1
+        if size not in self._requests:
+            self._requests[size] = self._compile_for(size).create_infer_request()
+        return self._requests[size]
 
     def close(self) -> None:
-        del self._requests, self._model
+        del self._requests, self._compile_for
 
 
 def open_graph(graph: bytes, threads: int, device: Device) -> OpenvinoSession:
@@ -61,4 +56,12 @@ def open_graph(graph: bytes, threads: int, device: Device) -> OpenvinoSession:
     if where == "CPU":
         # By itself OpenVINO takes bfloat16 where the processor has it: then "fp32" would not be true.
         settings |= {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads}
-    return OpenvinoSession(core.read_model(graph), where, lambda model: core.compile_model(model, where, settings))
+    groups = where == "CPU" and core.read_model(graph).input().partial_shape[0].is_dynamic
+
+    def compile_for(count: int) -> ov.CompiledModel:
+        model = core.read_model(graph)
+        if groups:
+            model.reshape(ov.PartialShape([count, *list(model.input().partial_shape)[1:]]))
+        return core.compile_model(model, where, settings)
+
+    return OpenvinoSession(compile_for, GROUP if groups else 1)

@@ -7,13 +7,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from edge.bundle import Bundle, Graph, open_bundle
 from edge.engines import session as sessions
-from edge.engines.session import ENGINES, READS, Engine, Session, installed, open_session
+from edge.engines.session import ENGINES, READS, Engine, Floats, Session, in_pieces, installed, open_session
 from edge.errors import EngineError, MissingExtra
 from edge.golden import TOLERANCE, check_golden, golden_batch
 
@@ -83,9 +84,49 @@ def test_a_batch_of_several_is_as_each_alone(bundle: Bundle, engine: Engine, pre
     session.close()
 
 
+def test_pieces_are_as_large_as_asked_for_and_the_rest_single() -> None:
+    batch = np.arange(6, dtype=np.float32).reshape(6, 1, 1, 1)
+    sizes: list[int] = []
+
+    def double(piece: Floats) -> tuple[Floats, ...]:
+        sizes.append(len(piece))
+        return 2 * piece, piece
+
+    doubled, same = in_pieces(double, batch, 4)
+    assert sizes == [4, 1, 1]
+    np.testing.assert_array_equal(doubled, 2 * batch)
+    np.testing.assert_array_equal(same, batch)
+
+
+@pytest.mark.skipif(not installed("openvino"), reason="OpenVINO is not here (extra `openvino`)")
+@pytest.mark.parametrize(
+    ("shape", "compiled"), [(["n", 1, 8, 8], [1, 4]), (["n", 1, "h", "w"], [1, 4]), ([1, 1, 8, 8], [1])]
+)
+def test_openvino_compiles_an_open_batch_for_what_it_gets(
+    shape: list[str | int], compiled: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    onnx = pytest.importorskip("onnx", reason="onnx, which writes the graph, is not here (extra `test`)")
+    openvino = importlib.import_module("openvino")
+    helper, compile_model = onnx.helper, openvino.Core.compile_model
+    sizes: list[int] = []
+
+    def noted(core: object, model: Any, *more: object) -> object:
+        sizes.append(model.input().partial_shape[0].get_length())
+        return compile_model(core, model, *more)
+
+    monkeypatch.setattr(openvino.Core, "compile_model", noted)
+    given, answer = (helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape) for name in ("in", "out"))
+    graph = helper.make_graph([helper.make_node("Neg", ["in"], ["out"])], "g", [given], [answer])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    session = open_session("openvino", model.SerializeToString(), 1, "cpu")
+    batch = np.random.default_rng(0).random((6, 1, 8, 8), dtype=np.float32)
+    np.testing.assert_array_equal(session.run(batch)[0], -batch)
+    assert sizes == compiled
+
+
 def test_one_thread_is_one_thread(bundle: Bundle, engine: Engine) -> None:
-    """Whatever else runs on the box, one thread cannot spend more processor time than has passed."""
-    batch = golden(bundle)
+    """Whatever else runs on the box, one thread cannot spend more processor time than has passed; nor by several."""
+    batch = np.repeat(golden(bundle), 5, axis=0)
     _, session = opened(bundle, engine, "fp32", threads=1)
     session.run(batch)
     began, spent = time.perf_counter(), time.process_time()

@@ -27,7 +27,7 @@ from edge.config import Line, read_line
 from edge.engines.choose import choose, measure_all
 from edge.engines.session import READS, Device, Engine, open_session
 from edge.errors import EdgeError
-from edge.inspection.assemble import JUDGES, line_bundles
+from edge.inspection.assemble import JUDGES, choose_graphs, line_bundles
 from edge.inspection.files import read_frame
 from edge.inspection.judge import Judge
 from edge.inspection.model import Model
@@ -166,7 +166,7 @@ def compare(
     Returns run_ms of the line's graph and the image AUROC of the two, for the manifest; a row of the README, or None.
     """
     threads = line.config.threads
-    engine, chosen = choose(bundle, line.config.engine, measure_all([bundle], threads, "auto", print)[bundle.sha256])
+    engine, chosen = choose_graphs(line, list(line_bundles(line).values()), print)[bundle.path.name]
     both = {g.precision: g for g in bundle.manifest.graph if g.format == READS[engine]}
     pair = [both["fp32"], both["int8"]] if len(both) == 2 else []
     graphs = pair or [chosen]
