@@ -75,12 +75,6 @@ thresholds = {{ score = 0.05, map = 0.05, how = "by hand" }}
 """
 
 
-def smooth() -> list[Any]:
-    from onnx import helper
-
-    return [helper.make_node("AveragePool", ["in"], ["out"], kernel_shape=[15, 15], pads=[7, 7, 7, 7])]
-
-
 def write_small_line(folder: Path) -> Path:
     """gate: goes by the mean grey, knows `dark` and `light`. smoother: a judge that cannot rebuild what a 15x15 mean
     smooths away. brittle: a judge that answers NaN where a pixel is black. Returns line.toml: only `dark` is judged."""
@@ -101,6 +95,9 @@ def write_small_line(folder: Path) -> Path:
 
     def mean_grey() -> list[Any]:
         return [helper.make_node("GlobalAveragePool", ["in"], ["mean"]), helper.make_node("Flatten", ["mean"], ["out"])]
+
+    def smooth() -> list[Any]:
+        return [helper.make_node("AveragePool", ["in"], ["out"], kernel_shape=[15, 15], pads=[7, 7, 7, 7])]
 
     def logarithm() -> list[Any]:
         return [helper.make_node("Log", ["in"], ["log"]), helper.make_node("Mul", ["log", "in"], ["out"])]

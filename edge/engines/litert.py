@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edge.engines.session import Device, Engine, Floats, in_pieces
+from edge.engines.session import Device, Engine, Floats, one_by_one
 from edge.errors import EngineError
 
 try:
@@ -28,7 +28,7 @@ class LitertSession:
         self._outputs = [details[name]["index"] for name in sorted(signature["outputs"])]
 
     def run(self, batch: Floats) -> tuple[Floats, ...]:
-        return in_pieces(self._run_one, batch)
+        return one_by_one(self._run_one, batch)
 
     def _run_one(self, image: Floats) -> tuple[Floats, ...]:
         try:

@@ -7,7 +7,7 @@ from functools import cache
 import numpy as np
 import onnxruntime as ort
 
-from edge.engines.session import Device, Engine, Floats, in_pieces
+from edge.engines.session import Device, Engine, Floats, one_by_one
 from edge.errors import EngineError
 
 GPU_PROVIDERS = ("TensorrtExecutionProvider", "CUDAExecutionProvider")
@@ -23,8 +23,7 @@ class OnnxSession:
         self.device = "gpu" if session.get_providers()[0] in GPU_PROVIDERS else "cpu"
 
     def run(self, batch: Floats) -> tuple[Floats, ...]:
-        # On a CPU image by image: several at once are a tenth faster at most, and take the memory of as many.
-        return self._run(batch) if self.device == "gpu" else in_pieces(self._run, batch)
+        return self._run(batch) if self.device == "gpu" else one_by_one(self._run, batch)
 
     def _run(self, batch: Floats) -> tuple[Floats, ...]:
         try:

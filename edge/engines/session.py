@@ -48,13 +48,11 @@ class Session(Protocol):
         ...
 
 
-def in_pieces(run: Callable[[Floats], tuple[Floats, ...]], batch: Floats, size: int = 1) -> tuple[Floats, ...]:
-    """A batch by `size` images at a time, what is left over one by one."""
-    whole = len(batch) - len(batch) % size
-    pieces = [batch[i : i + size] for i in range(0, whole, size)] + [batch[i : i + 1] for i in range(whole, len(batch))]
-    if len(pieces) == 1:
-        return run(batch)
-    answers = [tuple(out.copy() for out in run(piece)) for piece in pieces]
+def one_by_one(run_one: Callable[[Floats], tuple[Floats, ...]], batch: Floats) -> tuple[Floats, ...]:
+    """A batch image by image, with the memory of one: on a CPU at most a sixth slower than several at once."""
+    if len(batch) == 1:
+        return run_one(batch)
+    answers = [tuple(out.copy() for out in run_one(batch[i : i + 1])) for i in range(len(batch))]
     return tuple(np.concatenate(parts) for parts in zip(*answers, strict=True))
 
 

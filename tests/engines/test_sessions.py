@@ -14,7 +14,7 @@ import pytest
 
 from edge.bundle import Bundle, Graph, open_bundle
 from edge.engines import session as sessions
-from edge.engines.session import ENGINES, READS, Engine, Floats, Session, in_pieces, installed, open_session
+from edge.engines.session import ENGINES, READS, Engine, Session, installed, open_session
 from edge.errors import EngineError, MissingExtra
 from edge.golden import TOLERANCE, check_golden, golden_batch
 
@@ -71,47 +71,29 @@ def test_the_engines_agree(bundle: Bundle) -> None:
 
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
 def test_a_batch_of_several_is_as_each_alone(bundle: Bundle, engine: Engine, precision: str) -> None:
-    """Six are, for an engine that takes four at a time, one run of four and two of one."""
     image = golden(bundle)
-    batch = np.concatenate([image, image[..., ::-1], 0.5 * image, 0.7 * image, image[:, :, ::-1], 0.3 * image])
+    batch = np.concatenate([image, image[..., ::-1], 0.5 * image])
     _, session = opened(bundle, engine, precision)
     together = [np.copy(out) for out in session.run(batch)]
-    assert [len(out) for out in together] == [6, 6] and all(out.dtype == np.float32 for out in together)
-    for index in range(6):
+    assert [len(out) for out in together] == [3, 3] and all(out.dtype == np.float32 for out in together)
+    for index in range(3):
         alone = session.run(batch[index : index + 1])
         for out, single in zip(together, alone, strict=True):
             np.testing.assert_allclose(out[index : index + 1], single, rtol=1e-3, atol=1e-3)
     session.close()
 
 
-def test_pieces_are_as_large_as_asked_for_and_the_rest_single() -> None:
-    batch = np.arange(6, dtype=np.float32).reshape(6, 1, 1, 1)
-    sizes: list[int] = []
-
-    def double(piece: Floats) -> tuple[Floats, ...]:
-        sizes.append(len(piece))
-        return 2 * piece, piece
-
-    doubled, same = in_pieces(double, batch, 4)
-    assert sizes == [4, 1, 1]
-    np.testing.assert_array_equal(doubled, 2 * batch)
-    np.testing.assert_array_equal(same, batch)
-
-
 @pytest.mark.skipif(not installed("openvino"), reason="OpenVINO is not here (extra `openvino`)")
-@pytest.mark.parametrize(
-    ("shape", "compiled"), [(["n", 1, 8, 8], [1, 4]), (["n", 1, "h", "w"], [1, 4]), ([1, 1, 8, 8], [1])]
-)
-def test_openvino_compiles_an_open_batch_for_what_it_gets(
-    shape: list[str | int], compiled: list[int], monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize("shape", [["n", 1, 8, 8], ["n", 1, "h", "w"], [1, 1, 8, 8]])
+def test_openvino_compiles_for_one_image_at_a_time(shape: list[str | int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A graph whose batch is left open pays for its shapes at each run."""
     onnx = pytest.importorskip("onnx", reason="onnx, which writes the graph, is not here (extra `test`)")
     openvino = importlib.import_module("openvino")
     helper, compile_model = onnx.helper, openvino.Core.compile_model
-    sizes: list[int] = []
+    batches: list[str] = []
 
     def noted(core: object, model: Any, *more: object) -> object:
-        sizes.append(model.input().partial_shape[0].get_length())
+        batches.append(str(model.input().partial_shape[0]))
         return compile_model(core, model, *more)
 
     monkeypatch.setattr(openvino.Core, "compile_model", noted)
@@ -121,12 +103,12 @@ def test_openvino_compiles_an_open_batch_for_what_it_gets(
     session = open_session("openvino", model.SerializeToString(), 1, "cpu")
     batch = np.random.default_rng(0).random((6, 1, 8, 8), dtype=np.float32)
     np.testing.assert_array_equal(session.run(batch)[0], -batch)
-    assert sizes == compiled
+    assert batches == ["1"]
 
 
 def test_one_thread_is_one_thread(bundle: Bundle, engine: Engine) -> None:
-    """Whatever else runs on the box, one thread cannot spend more processor time than has passed; nor by several."""
-    batch = np.repeat(golden(bundle), 5, axis=0)
+    """Whatever else runs on the box, one thread cannot spend more processor time than has passed."""
+    batch = golden(bundle)
     _, session = opened(bundle, engine, "fp32", threads=1)
     session.run(batch)
     began, spent = time.perf_counter(), time.process_time()

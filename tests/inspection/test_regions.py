@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -13,15 +12,14 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from edge.config import Line, read_line
-from edge.engines.session import Floats, Session, installed
+from edge.engines.session import Floats, Session
 from edge.errors import BundleError, ConfigError
 from edge.inspection.assemble import line_bundles, open_pipeline
 from edge.inspection.pipeline import Inspection, Pipeline
 from edge.inspection.regions import RegionJudge, badness, worst
 from edge.records import Evaluation, Finding, Frame, RegionScore
 from edge.vision.draw import annotate
-from tests.lines import edit, write_line
-from tests.small_line import JUDGE, smooth, write_bundle
+from tests.lines import write_line
 from tests.strip import REGIONS, SIDE, VIALS, box, regions, strip
 
 pytestmark = pytest.mark.usefixtures("own_cache")
@@ -52,20 +50,6 @@ def test_a_good_frame_has_a_score_for_each_box_of_each_region(pipeline: Pipeline
     for number, name in enumerate(REGIONS):
         assert [list(scored.box) for scored in finding.regions[name]] == [box(vial, number) for vial in range(VIALS)]
         assert all(scored.score <= scored.threshold == 0.05 for scored in finding.regions[name])
-
-
-@pytest.mark.skipif(not installed("openvino"), reason="OpenVINO is not here (extra `openvino`)")
-def test_the_first_frame_waits_for_no_graph(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """OpenVINO compiles a graph for each batch that it meets: twenty boxes are met before the line is ready."""
-    pytest.importorskip("onnx", reason="onnx, which writes the graph, is not here (extra `test`)")
-    one_patch = JUDGE.format(name="smoother", surface="dark").replace(
-        "patch = 32, stride = 32", "patch = 64, stride = 64"
-    )
-    write_bundle(tmp_path / "smoother", one_patch, smooth, SIDE)
-    path = edit(write_line(tmp_path, ".", regions()), 'gate = "gate"\nengine = "onnx"', 'engine = "openvino"')
-    with closing(open_pipeline(read_line(path))) as pipeline:
-        monkeypatch.setattr("openvino.Core.compile_model", None)
-        assert judged(pipeline, strip())[0].evaluation is Evaluation.OK
 
 
 @pytest.mark.parametrize(("vial", "region"), [(0, 0), (2, 2), (4, 3)])
