@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import math
 import tomllib
-from collections import Counter
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -61,11 +60,9 @@ class JudgeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError("kinds are told by the whole frame; leave out kinds, or regions")
 
     @property
-    def bundles(self) -> Counter[str]:
-        """The bundles that it runs, each with the number of boxes that it sees of a frame."""
-        if not self.regions:
-            return Counter([self.bundle])
-        return Counter(region.bundle or self.bundle for region in self.regions.values() for _ in region.boxes)
+    def bundles(self) -> tuple[str, ...]:
+        """The bundles that it runs."""
+        return tuple(region.bundle or self.bundle for region in self.regions.values()) or (self.bundle,)
 
 
 class PartsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

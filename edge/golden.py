@@ -29,31 +29,20 @@ def golden_key(graph: Graph, output: str) -> str:
     return f"{graph.file}/{output}"
 
 
-def check_golden(bundle: Bundle, graph: Graph, session: Session, boxes: int = 1) -> float:
-    """Run the golden frame, then as many copies as the network gets of a frame of the line, which engines may run in
-    another way; the largest difference from the expected outputs, as a share of their range. It warms the engine up.
+def check_golden(bundle: Bundle, graph: Graph, session: Session) -> float:
+    """Run the golden frame; the largest difference from the expected outputs, as a share of their range.
 
-    boxes: of a frame. Raises BundleError where the outputs contradict the manifest or are further away than TOLERANCE,
-    EngineError.
+    Raises BundleError where the outputs contradict the manifest or are further away than TOLERANCE, EngineError.
     """
     frame, expected = read_golden(bundle, graph)
-    rule, where = bundle.manifest.input, f"{bundle.where(graph)} on {session.engine}"
-    batch, allowed, errors = golden_batch(frame, rule), TOLERANCE[graph.precision], []
-    for count in sorted({len(batch), boxes * rule.images}):
-        outputs, wanted = session.run(_copies(batch, count)), [_copies(out, count) for out in expected]
-        _check_shapes(where, bundle.manifest, outputs, wanted)
-        errors.append(_error_share(outputs, wanted))
-        if not errors[-1] <= allowed:  # also catches NaN
-            raise BundleError(
-                f"{where}: the golden frame, {count} images at once, is off by {errors[-1]:.1%} of its range, "
-                f"{allowed:.0%} is allowed"
-            )
-    return max(errors)
-
-
-def _copies(images: Floats, count: int) -> Floats:
-    """`(n, ...)` over and over until there are `count`."""
-    return np.resize(images, (count, *images.shape[1:]))
+    outputs = session.run(golden_batch(frame, bundle.manifest.input))
+    where = f"{bundle.where(graph)} on {session.engine}"
+    _check_shapes(where, bundle.manifest, outputs, expected)
+    error = _error_share(outputs, expected)
+    allowed = TOLERANCE[graph.precision]
+    if not error <= allowed:  # also catches NaN
+        raise BundleError(f"{where}: the golden frame is off by {error:.1%} of its range, {allowed:.0%} is allowed")
+    return error
 
 
 def read_golden(bundle: Bundle, graph: Graph) -> tuple[NDArray[np.uint8], list[Floats]]:

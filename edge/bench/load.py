@@ -25,6 +25,7 @@ from edge.inspection.model import Model
 from edge.inspection.pipeline import Pipeline
 from edge.records import Frame
 from edge.vision.files import find_images
+from edge.vision.patches import starts
 
 Wanted = Literal["auto", "onnx", "openvino", "litert", "all"]
 Say = Callable[[str], None]
@@ -106,7 +107,7 @@ def _lost(name: str, chosen: bool, error: EdgeError) -> Case:
 def patches_of(bundle: Bundle) -> int:
     """How many patches one frame is cut into; 0 where the network sees it whole."""
     rule = bundle.manifest.input
-    return rule.images if rule.patch else 0
+    return len(starts(rule.height, rule.stride)) * len(starts(rule.width, rule.stride)) if rule.patch else 0
 
 
 def line_cases(line: Line, wanted: Wanted, say: Say) -> list[Case]:

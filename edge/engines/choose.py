@@ -39,9 +39,9 @@ def cache_folder() -> Path:
 
 
 def box_fingerprint() -> str:
-    """What a measurement depends on besides bundle, threads and device: processor and engine versions."""
+    """What a measurement depends on besides bundle, threads and device: processor, versions of edge and the engines."""
     cpu = next((ln for ln in _lines(Path("/proc/cpuinfo")) if ln.startswith("model name")), platform.processor())
-    versions = []
+    versions = [f"edge {__version__}"]
     for name in DISTRIBUTIONS:
         try:
             versions.append(f"{name} {version(name)}")
@@ -55,7 +55,7 @@ def _lines(path: Path) -> list[str]:
 
 
 def _cache_file(bundle: Bundle, threads: int, device: Device) -> Path:
-    key = f"{__version__} {bundle.sha256} {threads} {device} {box_fingerprint()}"
+    key = f"{bundle.sha256} {threads} {device} {box_fingerprint()}"
     return cache_folder() / f"choice-{hashlib.sha256(key.encode()).hexdigest()[:32]}.json"
 
 
@@ -92,7 +92,7 @@ def measure_all(
             bundle.read(graph)
     for engine in ENGINES if missing else ():
         if installed(engine) and any(READS[engine] == g.format for b in missing for g in b.manifest.graph):
-            say(f"measuring {len(missing)} bundles on {engine} (once for this box)")
+            say(f"measuring {len(missing)} bundles on {engine} (once for this box and version)")
             for bundle, measured in zip(missing, _measure_apart(engine, missing, threads, device), strict=True):
                 rows[bundle.sha256] += measured
     for bundle in missing:

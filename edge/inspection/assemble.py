@@ -9,6 +9,7 @@ import msgspec
 from edge.bundle import Bundle, Graph, Manifest, open_bundle
 from edge.config import JudgeConfig, Line
 from edge.engines.choose import check_installed, choose, measure_all
+from edge.engines.measure import example_batch
 from edge.engines.session import Engine, Session, open_session
 from edge.errors import ConfigError
 from edge.golden import check_golden
@@ -69,8 +70,7 @@ def _nothing(_: str) -> None:
 
 
 def open_pipeline(line: Line, say: Callable[[str], None] = _nothing) -> Pipeline:
-    """Open everything a line needs and repeat the golden frames in every batch that a frame may be, so that the first
-    part waits for nothing.
+    """Open everything a line needs and run each golden frame once, which also warms the engines up.
 
     say: told in a sentence what is being done. Raises ConfigError, BundleError, EngineError, MissingExtra.
     """
@@ -80,17 +80,18 @@ def open_pipeline(line: Line, say: Callable[[str], None] = _nothing) -> Pipeline
     chosen = choose_graphs(line, list(bundles.values()), say)
     models: dict[str, Model] = {}
     opened: dict[tuple[Engine, str, str], tuple[Session, Kept]] = {}
-    repeated: set[tuple[tuple[Engine, str, str], InputRule, int]] = set()
+    warm: set[tuple[tuple[Engine, str, str], InputRule]] = set()
     for name, bundle in bundles.items():
         engine, graph = chosen[name]
         looked = engine, graph.sha256, bundle.manifest.golden.sha256
-        if looked not in opened:  # bundles that name the same files share a session
-            opened[looked] = open_session(engine, bundle.read(graph), config.threads, config.device), Kept()
+        if looked not in opened:  # bundles that name the same files share a session, its golden frame run once
+            session = open_session(engine, bundle.read(graph), config.threads, config.device)
+            check_golden(bundle, graph, session)
+            opened[looked] = session, Kept()
         session, kept = opened[looked]
-        for boxes in {judge.bundles[name] for judge in config.judges.values()} - {0} or {1}:
-            if (looked, bundle.manifest.input, boxes) not in repeated:
-                check_golden(bundle, graph, session, boxes)
-                repeated.add((looked, bundle.manifest.input, boxes))
+        if (looked, bundle.manifest.input) not in warm:
+            session.run(example_batch(bundle))  # of a real frame's size, so that the first part does not pay for it
+            warm.add((looked, bundle.manifest.input))
         models[name] = Model(bundle, graph, session, kept=kept)
         say(f"{name}: {models[name].runs_on}")
     gate = Gate(models[config.gate]) if config.gate else None

@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 from edge.bundle import Graph
 from edge.engines.session import Floats
 from edge.errors import BundleError, ScoreError
-from edge.inspection.judge import Scorer, one_batch
+from edge.inspection.judge import Scorer
 from edge.inspection.model import Model
 from edge.records import Frame
-from edge.vision.image import WHOLE, InputRule, prepare
+from edge.vision.image import WHOLE, InputRule
 
 ROWS = 256  # cells compared at a time: a tile at once, and many tiles need no more memory than one
 ENLARGED = 4  # the map is drawn this much finer than its cells, so that boxes follow what lies between them
@@ -113,15 +113,11 @@ class NearestJudge(Scorer):
 
     def score_all(self, frames: Sequence[Frame]) -> list[tuple[float, Floats]]:
         """The mean of a frame's worst cells, and the distance of each to the nearest good one, drawn finer."""
-        if len(frames) == 1:
-            return [self._score(self.model.look_again(frames[0])[1])]
-        rule = self.model.manifest.input
-        cells = self.model.run(one_batch([prepare(frame.pixels, rule, frame.full_scale) for frame in frames]))[1]
-        return [self._score(of_frame) for of_frame in np.split(cells, len(frames))]
+        return [self._score(frame) for frame in frames]
 
-    def _score(self, answer: Floats) -> tuple[float, Floats]:
+    def _score(self, frame: Frame) -> tuple[float, Floats]:
         name, worst = self.model.manifest.name, self.model.manifest.scoring.worst
-        cells = smooth_cells(answer, self.model.manifest.input)
+        cells = smooth_cells(self.model.look_again(frame)[1], self.model.manifest.input)
         h, w, d = cells.shape
         if d != len(self.memory.scale) or h * w < worst:
             raise ScoreError(f"the judge {name} answered with {h * w} cells of {d} numbers; its memory is of others")

@@ -72,7 +72,7 @@ class RegionJudge:
         return list({id(region.judge.model): region.judge.model for region in self.regions}.values())
 
     def inspect(self, frame: Frame) -> Finding:
-        """All boxes of one model are one batch. Raises FrameError for a box outside the frame, ScoreError, EngineError:
+        """All boxes of one model go together. Raises FrameError for a box outside the frame, ScoreError, EngineError:
         where one box cannot be judged, the frame cannot."""
         patches = [
             Patch(region, box, cut_out(frame, box, region.name)) for region in self.regions for box in region.boxes
@@ -87,7 +87,7 @@ class RegionJudge:
 
 
 def judge_patches(patches: Sequence[Patch]) -> list[Finding]:
-    """Patches of one model, as one batch."""
+    """Patches of one model, in one batch where its judge makes one."""
     judge = patches[0].region.judge
     scored = judge.score_all([patch.frame for patch in patches])
     return [

@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.errors import FrameError
-from edge.vision.patches import starts
 
 Pixels = NDArray[np.uint8] | NDArray[np.uint16]
 Floats = NDArray[np.float32]
@@ -54,13 +53,6 @@ class InputRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def batch(self) -> int:
         """Pictures that one frame becomes."""
         return len(self.views) if self.tiles == WHOLE else self.tiles[0] * self.tiles[1]
-
-    @property
-    def images(self) -> int:
-        """What the network is given of one frame: its patches, or all of the batch."""
-        if not self.patch:
-            return self.batch
-        return len(starts(self.height, self.stride)) * len(starts(self.width, self.stride))
 
 
 def to_channels(pixels: Pixels, channels: int) -> Pixels:

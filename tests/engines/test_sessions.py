@@ -84,8 +84,8 @@ def test_a_batch_of_several_is_as_each_alone(bundle: Bundle, engine: Engine, pre
 
 
 @pytest.mark.skipif(not installed("openvino"), reason="OpenVINO is not here (extra `openvino`)")
-@pytest.mark.parametrize("shape", [["n", 1, 8, 8], ["n", 1, "h", "w"], [1, 1, 8, 8]])
-def test_openvino_compiles_for_one_image_at_a_time(shape: list[str | int], monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("shape", [["n", 1, 8, 8], ["n", 1, "h", "w"]])
+def test_openvino_compiles_for_one_image_at_a_time(shape: list[object], monkeypatch: pytest.MonkeyPatch) -> None:
     """A graph whose batch is left open pays for its shapes at each run."""
     onnx = pytest.importorskip("onnx", reason="onnx, which writes the graph, is not here (extra `test`)")
     openvino = importlib.import_module("openvino")
@@ -103,6 +103,7 @@ def test_openvino_compiles_for_one_image_at_a_time(shape: list[str | int], monke
     session = open_session("openvino", model.SerializeToString(), 1, "cpu")
     batch = np.random.default_rng(0).random((6, 1, 8, 8), dtype=np.float32)
     np.testing.assert_array_equal(session.run(batch)[0], -batch)
+    session.close()
     assert batches == ["1"]
 
 

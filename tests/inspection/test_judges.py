@@ -7,7 +7,6 @@ from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
-import cv2
 import msgspec
 import numpy as np
 import pytest
@@ -23,7 +22,6 @@ from edge.inspection.decide import decide, reason_of
 from edge.inspection.gate import Gate
 from edge.inspection.judge import finding
 from edge.inspection.model import Model
-from edge.inspection.nearest import NearestJudge
 from edge.inspection.pipeline import Pipeline
 from edge.inspection.reconstruction import ReconstructionJudge
 from edge.inspection.segdec import SegDecJudge
@@ -214,22 +212,3 @@ def test_segdec_answers_with_probabilities_and_a_map_of_an_eighth(exported_model
     assert answer.score_map.shape == (rule.height // 8, rule.width // 8)
     assert 0 <= answer.score <= 1 and answer.score_map.min() >= 0 and answer.score_map.max() <= 1
     assert answer.defects, "above a threshold of 0 everything is rejected, and shows where"
-
-
-@pytest.mark.skipif(not installed("onnx"), reason="ONNX Runtime is not here (extra `onnx`)")
-@pytest.mark.parametrize("name", ["nearest-bottle", "nearest-metal_nut"])
-def test_a_nearest_judge_scores_several_frames_as_each_alone(exported_models: Path, name: str) -> None:
-    """Of whole views, and of tiles."""
-    if not (exported_models / name / "manifest.toml").is_file():
-        pytest.skip(f"no {name} in {exported_models}")
-    bundle = open_bundle(exported_models / name)
-    graph = next(g for g in bundle.manifest.graph if g.format == "onnx" and g.precision == "int8")
-    judge = NearestJudge(Model(bundle, graph, open_session("onnx", bundle.read(graph), 1, "cpu")))
-    drawn = np.random.default_rng(0).integers(0, 255, (3, 300, 300)).astype(np.uint8)
-    frames = [Frame(cv2.GaussianBlur(pixels, (0, 0), 1 + 3 * n), 255) for n, pixels in enumerate(drawn)]
-    together = judge.score_all(frames)
-    for (score, scores), alone in zip(together, frames, strict=True):
-        ((single, single_map),) = judge.score_all([alone])
-        assert score == pytest.approx(single, rel=1e-5)
-        np.testing.assert_allclose(scores, single_map, rtol=1e-4)
-    assert len({score for score, _ in together}) == 3

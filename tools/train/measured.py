@@ -159,18 +159,18 @@ def measure_bundles(folders: list[Path], roots: list[Path], again: bool, bar: Pr
 
 
 def compare(
-    line: Line, surface: str, bundle: Bundle, samples: list[Sample], bar: Progress
+    line: Line, surface: str, bundle: Bundle, choice: tuple[Engine, Graph], samples: list[Sample], bar: Progress
 ) -> tuple[Measured, Row | None]:
     """The line's graph and, where its engine has both, the FP32 and the INT8 one on the same frames in turn.
 
     Returns run_ms of the line's graph and the image AUROC of the two, for the manifest; a row of the README, or None.
     """
-    threads = line.config.threads
-    engine, chosen = choose_graphs(line, list(line_bundles(line).values()), print)[bundle.path.name]
+    engine, chosen = choice
     both = {g.precision: g for g in bundle.manifest.graph if g.format == READS[engine]}
     pair = [both["fp32"], both["int8"]] if len(both) == 2 else []
     graphs = pair or [chosen]
-    judges = [open_judge(bundle, engine, graph, threads) for graph in graphs]
+    config = line.config
+    judges = [open_judge(bundle, engine, graph, config.threads, config.device) for graph in graphs]
     scores: list[list[float]] = [[] for _ in graphs]
     spent: list[list[float]] = [[] for _ in graphs]
     for sample in bar.track(samples, description=f"network alone {surface}"):
@@ -237,11 +237,12 @@ def measure_line(line: Line, roots: list[Path]) -> None:
     """What the README has of a line, printed; the figures go into its bundles' manifests."""
     with Progress() as bar:
         whole, surfaces = evaluated(line, roots, bar)
+        chosen = choose_graphs(line, list(line_bundles(line).values()), bar.console.print)
         compared: list[Row] = []
         with tempfile.TemporaryDirectory() as folder:
             for surface, bundle in judged(line).items():
                 samples, _ = find_samples([kept_back(surface, bundle, roots, Path(folder))], KEPT_FOLD)
-                alone, row = compare(line, surface, bundle, samples, bar)
+                alone, row = compare(line, surface, bundle, chosen[bundle.path.name], samples, bar)
                 graph = whole.about.graphs.get(bundle.manifest.name, "")
                 set_measured(bundle.path, {**as_measured(surfaces[surface], graph), **alone})
                 compared += [row] if row else []
