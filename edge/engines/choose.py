@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import platform
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -21,6 +22,8 @@ from edge.errors import EngineError, MissingExtra
 
 DISTRIBUTIONS = ("onnxruntime", "onnxruntime-gpu", "openvino", "ai-edge-litert", "tflite-runtime")
 TIMEOUT_S = 100
+# How many times as fast a second engine has to be: it takes 90 MB, and such as are near change places by noise.
+WORTH = 1.25
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -118,9 +121,20 @@ def _measure_apart(engine: Engine, bundles: list[Bundle], threads: int, device: 
     return rows + [[lost]] * (len(bundles) - len(rows))
 
 
-def choose(bundle: Bundle, wanted: str, rows: list[Row]) -> tuple[Engine, Graph]:
+def common_engine(measured: Iterable[Sequence[Row]]) -> Engine | None:
+    """The engine on which bundles are fastest together, each on its fastest graph; None where none runs them all."""
+    totals = dict.fromkeys(ENGINES, 0.0)
+    for rows in measured:
+        for engine in ENGINES:
+            totals[engine] += min((r.ms for r in rows if r.engine == engine and r.ms is not None), default=math.inf)
+    best = min(ENGINES, key=lambda engine: totals[engine])
+    return best if totals[best] < math.inf else None
+
+
+def choose(bundle: Bundle, wanted: str, rows: list[Row], common: Engine | None = None) -> tuple[Engine, Graph]:
     """The fastest measured graph of the bundle's; for a named engine the fastest of its own. rows: perhaps of one that
-    has more graphs, whose network it borrows. Raises EngineError where none ran."""
+    has more graphs, whose network it borrows. common: the engine of the line, left only for one that is WORTH it.
+    Raises EngineError where none ran."""
     graphs = {(READS[e], g.file): g for e in ENGINES for g in bundle.manifest.graph if g.format == READS[e]}
     own = [row for row in rows if wanted in ("auto", row.engine) and (READS[row.engine], row.file) in graphs]
     ran = [row for row in own if row.ms is not None]
@@ -128,7 +142,7 @@ def choose(bundle: Bundle, wanted: str, rows: list[Row]) -> tuple[Engine, Graph]
         check_installed(wanted)
         why = "; ".join(f"{row.engine} {row.file}: {row.why}" for row in rows if row.why) or "no graph for it"
         raise EngineError(f"no graph of {bundle.path} runs on engine {wanted!r} here: {why}")
-    best = min(ran, key=lambda row: row.ms or 0.0)
+    best = min(ran, key=lambda row: (row.ms or 0.0) * (WORTH if common and row.engine != common else 1))
     return best.engine, graphs[READS[best.engine], best.file]
 
 

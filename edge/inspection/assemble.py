@@ -8,7 +8,7 @@ import msgspec
 
 from edge.bundle import Bundle, Graph, Manifest, open_bundle
 from edge.config import JudgeConfig, Line
-from edge.engines.choose import check_installed, choose, measure_all
+from edge.engines.choose import check_installed, choose, common_engine, measure_all
 from edge.engines.measure import example_batch
 from edge.engines.session import Engine, Session, open_session
 from edge.errors import ConfigError
@@ -127,11 +127,13 @@ def inspector(model: Model, threshold: float | None = None) -> Callable[[Frame],
 
 
 def choose_graphs(line: Line, bundles: list[Bundle], say: Callable[[str], None]) -> dict[str, tuple[Engine, Graph]]:
-    """The graph of each bundle, by its folder's name; one that borrows another's network runs it as that one does."""
+    """The graph of each bundle, by its folder's name: the fastest, on one engine where little is lost by it; one that
+    borrows another's network runs it as that one does."""
     measured = {bundle.path.name: _lender(bundle, bundles) for bundle in bundles}
     apart = list({bundle.sha256: bundle for bundle in measured.values()}.values())
     rows = measure_all(apart, line.config.threads, line.config.device, say)
-    return {b.path.name: choose(b, line.config.engine, rows[measured[b.path.name].sha256]) for b in bundles}
+    common = common_engine(rows.values())
+    return {b.path.name: choose(b, line.config.engine, rows[measured[b.path.name].sha256], common) for b in bundles}
 
 
 def _lender(bundle: Bundle, bundles: list[Bundle]) -> Bundle:

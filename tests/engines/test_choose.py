@@ -120,6 +120,25 @@ def test_an_engine_that_dies_takes_only_itself_along(
 
 
 @pytest.mark.skipif(not installed("litert"), reason="LiteRT is not here (extra `litert`)")
+def test_a_second_engine_has_to_be_worth_it(bundle: Bundle) -> None:
+    gate = [Row("onnx", "model.onnx", 9.0), Row("openvino", "model.onnx", 3.0)]
+    near = [Row("onnx", "model.onnx", 1.0), Row("openvino", "model.onnx", 1.1)]
+    far = [Row("onnx", "model.onnx", 1.0), Row("openvino", "model.onnx", 1.5)]
+    common = choosing.common_engine([gate, near, far])
+    assert common == "openvino"
+    assert [choose(bundle, "auto", rows, common)[0] for rows in (gate, near, far)] == ["openvino", "openvino", "onnx"]
+    assert choose(bundle, "auto", near)[0] == "onnx"
+
+
+def test_an_engine_that_cannot_run_all_is_not_the_lines() -> None:
+    some, other = (
+        [Row("onnx", "model.onnx", 1.0)],
+        [Row("onnx", "model.onnx", None, "too old"), Row("openvino", "x", 9.0)],
+    )
+    assert choosing.common_engine([some, other]) is None
+    assert choosing.common_engine([some]) == "onnx"
+
+
 def test_a_named_engine_without_a_graph_says_so(bundle: Bundle) -> None:
     with pytest.raises(EngineError, match=r"smoother.*'litert'.*no graph for it"):
         choose(bundle, "litert", [Row("onnx", "model.onnx", 1.0)])
