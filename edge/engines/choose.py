@@ -8,7 +8,7 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -121,12 +121,13 @@ def _measure_apart(engine: Engine, bundles: list[Bundle], threads: int, device: 
     return rows + [[lost]] * (len(bundles) - len(rows))
 
 
-def common_engine(measured: Iterable[Sequence[Row]]) -> Engine | None:
+def _fastest_ms(rows: Sequence[Row], engine: Engine) -> float:
+    return min((row.ms for row in rows if row.engine == engine and row.ms is not None), default=math.inf)
+
+
+def common_engine(measured: Collection[Sequence[Row]]) -> Engine | None:
     """The engine on which bundles are fastest together, each on its fastest graph; None where none runs them all."""
-    totals = dict.fromkeys(ENGINES, 0.0)
-    for rows in measured:
-        for engine in ENGINES:
-            totals[engine] += min((r.ms for r in rows if r.engine == engine and r.ms is not None), default=math.inf)
+    totals = {engine: sum(_fastest_ms(rows, engine) for rows in measured) for engine in ENGINES}
     best = min(ENGINES, key=lambda engine: totals[engine])
     return best if totals[best] < math.inf else None
 

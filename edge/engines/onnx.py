@@ -6,11 +6,15 @@ from functools import cache
 
 import numpy as np
 import onnxruntime as ort
+from onnxruntime.capi import onnxruntime_pybind11_state
 
 from edge.engines.session import Device, Engine, Floats, one_by_one
 from edge.errors import EngineError
 
 GPU_PROVIDERS = ("TensorrtExecutionProvider", "CUDAExecutionProvider")
+# ONNX Runtime's own exceptions share no base but Exception.
+OWN = [kind for kind in vars(onnxruntime_pybind11_state).values() if isinstance(kind, type)]
+FAULTS: tuple[type[Exception], ...] = (RuntimeError, ValueError, *(kind for kind in OWN if issubclass(kind, Exception)))
 
 
 class OnnxSession:
@@ -28,7 +32,7 @@ class OnnxSession:
     def _run(self, batch: Floats) -> tuple[Floats, ...]:
         try:
             return tuple(np.asarray(out) for out in self._session.run(None, {self._input: batch}))
-        except Exception as error:  # ONNX Runtime's own exceptions share no public base
+        except FAULTS as error:
             raise EngineError(f"ONNX Runtime failed while running: {error}") from error
 
     def close(self) -> None:
@@ -57,7 +61,7 @@ def open_graph(graph: bytes, threads: int, device: Device) -> OnnxSession:
         raise EngineError('no GPU for ONNX Runtime: install the extra `gpu` on a box with one, or set device = "cpu"')
     try:
         session = ort.InferenceSession(graph, options, providers=[*wanted, "CPUExecutionProvider"])
-    except Exception as error:  # ONNX Runtime's own exceptions share no public base
+    except FAULTS as error:
         raise EngineError(f"ONNX Runtime cannot open the graph: {error}") from error
     if len(session.get_inputs()) != 1:
         raise EngineError(f"the graph has {len(session.get_inputs())} inputs; one is needed")
