@@ -20,8 +20,8 @@ from edge.vision.image import WHOLE, InputRule
 MANIFEST = "manifest.toml"
 FORMAT_VERSION = 1
 
-Format = Literal["onnx", "tflite"]
-Precision = Literal["fp32", "int8"]
+Format = Literal["onnx", "openvino", "tflite"]
+Precision = Literal["fp32", "fp16", "int8"]
 FileName = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*\Z")]
 Sha256 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
 
@@ -42,11 +42,28 @@ class File(Strict, frozen=True, kw_only=True):
     bundle: FileName | None = None
 
 
+class Port(Strict, frozen=True):
+    """What goes into a graph or comes out of it: float32, batch first, pictures as NCHW. shape: 0 is a free batch."""
+
+    name: str
+    shape: tuple[Annotated[int, msgspec.Meta(ge=0)], ...]
+
+
 class Graph(File, frozen=True, kw_only=True):
-    """One network file. An ONNX graph serves both ONNX Runtime and OpenVINO."""
+    """One network. An ONNX graph serves both ONNX Runtime and OpenVINO; OpenVINO's own has its weights in a file apart.
+
+    opset: of an ONNX graph. input, output: as they were found in the file when it was exported."""
 
     format: Format
     precision: Precision
+    weights: File | None = None
+    opset: int | None = None
+    input: Port | None = None
+    output: tuple[Port, ...] = ()
+
+    def __post_init__(self) -> None:
+        if (self.format == "openvino") != (self.weights is not None):
+            raise ValueError(f"graph {self.file}: an openvino graph names its weights, no other does")
 
 
 class Thresholds(Strict, frozen=True, kw_only=True):
@@ -108,6 +125,7 @@ class Manifest(Strict, frozen=True, kw_only=True):
     golden: File
     training: Training
     measured: dict[str, float | int | str] = {}
+    parity: dict[str, float | int | str | bool] = {}
 
     def __post_init__(self) -> None:
         if len(self.outputs) not in OUTPUTS[self.kind]:
@@ -148,6 +166,10 @@ class Bundle(msgspec.Struct, frozen=True):
         if entry.bundle:
             raise BundleError(f"{path} is not what {self.path} was made with; make or teach {self.manifest.name} again")
         raise BundleError(f"{path} was altered: its SHA-256 is not the manifest's; bring the bundle anew")
+
+    def read_weights(self, graph: Graph) -> bytes:
+        """The verified weights of an openvino graph; nothing of another. Raises BundleError."""
+        return self.read(graph.weights) if graph.weights else b""
 
     def read_arrays(self, entry: File) -> dict[str, NDArray[np.generic]]:
         """The arrays of an .npz file; never a pickle."""

@@ -15,7 +15,7 @@ from edge.vision.patches import cut
 GOLDEN_PATCHES = 4
 
 # Share of the expected values' range.
-TOLERANCE: dict[Precision, float] = {"fp32": 0.02, "int8": 0.10}
+TOLERANCE: dict[Precision, float] = {"fp32": 0.02, "fp16": 0.05, "int8": 0.10}
 
 
 def golden_batch(frame: NDArray[np.uint8], rule: InputRule) -> Floats:

@@ -14,7 +14,7 @@ import numpy as np
 from edge.bundle import Bundle, Graph
 from edge.config import Line
 from edge.engines.choose import choose, measure_all
-from edge.engines.session import ENGINES, READS, Device, Engine, installed, open_session
+from edge.engines.session import ENGINES, Device, Engine, installed, open_graph, readable
 from edge.errors import BundleError, EdgeError, EngineError, MissingExtra
 from edge.golden import check_golden
 from edge.inspection.assemble import JUDGES, inspector, line_bundles, open_pipeline
@@ -66,17 +66,16 @@ def bundle_cases(bundle: Bundle, wanted: Wanted, threads: int, device: Device, s
         return [_open_case(bundle, *chosen, threads, device, True)]
     cases = []
     for engine in ENGINES:
-        for graph in bundle.manifest.graph:
-            if graph.format == READS[engine]:
-                try:
-                    cases.append(_open_case(bundle, engine, graph, threads, device, (engine, graph) == chosen))
-                except (BundleError, EngineError, MissingExtra) as error:
-                    cases.append(_lost(f"{engine} {graph.file}", (engine, graph) == chosen, error))
+        for graph in readable(engine, bundle.manifest.graph):
+            try:
+                cases.append(_open_case(bundle, engine, graph, threads, device, (engine, graph) == chosen))
+            except (BundleError, EngineError, MissingExtra) as error:
+                cases.append(_lost(f"{engine} {graph.file}", (engine, graph) == chosen, error))
     return cases
 
 
 def _open_case(bundle: Bundle, engine: Engine, graph: Graph, threads: int, device: Device, chosen: bool) -> Case:
-    session = open_session(engine, bundle.read(graph), threads, device)
+    session = open_graph(engine, bundle, graph, threads, device)
     check_golden(bundle, graph, session)
     model = Model(bundle, graph, session)
     inspect = inspector(model)

@@ -17,7 +17,7 @@ import msgspec
 
 from edge import __version__
 from edge.bundle import Bundle, Graph
-from edge.engines.session import ENGINES, PACKAGES, READS, Device, Engine, installed
+from edge.engines.session import ENGINES, PACKAGES, Device, Engine, installed, readable
 from edge.errors import EngineError, MissingExtra
 
 DISTRIBUTIONS = ("onnxruntime", "onnxruntime-gpu", "openvino", "ai-edge-litert", "tflite-runtime")
@@ -93,8 +93,9 @@ def measure_all(
     for bundle in missing:
         for graph in bundle.manifest.graph:
             bundle.read(graph)
+            bundle.read_weights(graph)
     for engine in ENGINES if missing else ():
-        if installed(engine) and any(READS[engine] == g.format for b in missing for g in b.manifest.graph):
+        if installed(engine) and any(readable(engine, b.manifest.graph) for b in missing):
             say(f"measuring {len(missing)} bundles on {engine} (once for this box and version)")
             for bundle, measured in zip(missing, _measure_apart(engine, missing, threads, device), strict=True):
                 rows[bundle.sha256] += measured
@@ -136,15 +137,15 @@ def choose(bundle: Bundle, wanted: str, rows: list[Row], common: Engine | None =
     """The fastest measured graph of the bundle's; for a named engine the fastest of its own. rows: perhaps of one that
     has more graphs, whose network it borrows. common: the engine of the line, left only for one that is WORTH it.
     Raises EngineError where none ran."""
-    graphs = {(READS[e], g.file): g for e in ENGINES for g in bundle.manifest.graph if g.format == READS[e]}
-    own = [row for row in rows if wanted in ("auto", row.engine) and (READS[row.engine], row.file) in graphs]
+    graphs = {(engine, g.file): g for engine in ENGINES for g in readable(engine, bundle.manifest.graph)}
+    own = [row for row in rows if wanted in ("auto", row.engine) and (row.engine, row.file) in graphs]
     ran = [row for row in own if row.ms is not None]
     if not ran:
         check_installed(wanted)
         why = "; ".join(f"{row.engine} {row.file}: {row.why}" for row in rows if row.why) or "no graph for it"
         raise EngineError(f"no graph of {bundle.path} runs on engine {wanted!r} here: {why}")
     best = min(ran, key=lambda row: (row.ms or 0.0) * (WORTH if common and row.engine != common else 1))
-    return best.engine, graphs[READS[best.engine], best.file]
+    return best.engine, graphs[best.engine, best.file]
 
 
 def check_installed(wanted: str) -> None:

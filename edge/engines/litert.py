@@ -42,7 +42,7 @@ class LitertSession:
         del self._interpreter
 
 
-def open_graph(graph: bytes, threads: int, device: Device) -> LitertSession:
+def open_graph(graph: bytes, _: bytes, threads: int, device: Device) -> LitertSession:
     if device == "gpu":
         raise EngineError('LiteRT runs on the CPU only; set device = "cpu" or "auto", or choose another engine')
     interpreter = Interpreter(model_content=graph, num_threads=threads)

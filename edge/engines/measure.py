@@ -15,7 +15,7 @@ from typing import cast, get_args
 import numpy as np
 
 from edge.bundle import Bundle, open_bundle
-from edge.engines.session import READS, Device, Engine, Floats, open_session
+from edge.engines.session import Device, Engine, Floats, open_graph, readable
 from edge.errors import EdgeError
 from edge.golden import check_golden
 from edge.vision.patches import starts
@@ -40,12 +40,10 @@ def measure(bundle: Bundle, engine: Engine, threads: int, device: Device) -> lis
     """
     rows: list[dict[str, object]] = []
     batch = example_batch(bundle)
-    for graph in bundle.manifest.graph:
-        if graph.format != READS[engine]:
-            continue
+    for graph in readable(engine, bundle.manifest.graph):
         row: dict[str, object] = {"engine": engine, "file": graph.file, "ms": None, "why": ""}
         try:
-            session = open_session(engine, bundle.read(graph), threads, device)
+            session = open_graph(engine, bundle, graph, threads, device)
             check_golden(bundle, graph, session)
             times: list[int] = []
             while len(times) < WARM_UP + RUNS and (len(times) < WARM_UP + 3 or sum(times) < BUDGET_NS):

@@ -46,7 +46,7 @@ def share_memory() -> None:
     ort.create_and_register_allocator(memory, None)
 
 
-def open_graph(graph: bytes, threads: int, device: Device) -> OnnxSession:
+def open_graph(graph: bytes, _: bytes, threads: int, device: Device) -> OnnxSession:
     share_memory()
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads

@@ -32,7 +32,7 @@ class OpenvinoSession:
         del self._request, self._outputs
 
 
-def open_graph(graph: bytes, threads: int, device: Device) -> OpenvinoSession:
+def open_graph(graph: bytes, weights: bytes, threads: int, device: Device) -> OpenvinoSession:
     core = ov.Core()
     has_gpu = any(name.startswith("GPU") for name in core.available_devices)
     if device == "gpu" and not has_gpu:
@@ -42,7 +42,7 @@ def open_graph(graph: bytes, threads: int, device: Device) -> OpenvinoSession:
     if where == "CPU":
         # By itself OpenVINO takes bfloat16 where the processor has it: then "fp32" would not be true.
         settings |= {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads}
-    model = core.read_model(graph)
+    model = core.read_model(graph, weights) if weights else core.read_model(graph)
     if where == "CPU":
         _fix_batch(model)
     return OpenvinoSession(core.compile_model(model, where, settings))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Literal, Protocol
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from edge.bundle import Format
+from edge.bundle import Bundle, Format, Graph
 from edge.errors import EngineError, MissingExtra
 
 Engine = Literal["onnx", "openvino", "litert"]
@@ -19,7 +19,8 @@ Device = Literal["auto", "cpu", "gpu"]
 Floats = NDArray[np.float32]
 
 ENGINES: tuple[Engine, ...] = ("onnx", "openvino", "litert")
-READS: dict[Engine, Format] = {"onnx": "onnx", "openvino": "onnx", "litert": "tflite"}
+# Of the formats that an engine reads, the one that suits it best comes first.
+READS: dict[Engine, tuple[Format, ...]] = {"onnx": ("onnx",), "openvino": ("openvino", "onnx"), "litert": ("tflite",)}
 PACKAGES: dict[Engine, tuple[str, ...]] = {
     "onnx": ("onnxruntime",),
     "openvino": ("openvino",),
@@ -56,15 +57,31 @@ def one_by_one(run_one: Callable[[Floats], tuple[Floats, ...]], batch: Floats) -
     return tuple(np.concatenate(parts) for parts in zip(*answers, strict=True))
 
 
+def readable(engine: Engine, graphs: Iterable[Graph]) -> list[Graph]:
+    """Those that the engine is to read: of each precision in the format that suits it best."""
+    ranked = [g for form in READS[engine] for g in graphs if g.format == form]
+    return [
+        g
+        for place, g in enumerate(ranked)
+        if g.precision not in {b.precision for b in ranked[:place] if b.format != g.format}
+    ]
+
+
 def installed(engine: Engine) -> bool:
     return any(find_spec(package) for package in PACKAGES[engine])
 
 
-def open_session(engine: Engine, graph: bytes, threads: int, device: Device = "auto") -> Session:
-    """Open a graph's bytes. Raises MissingExtra where the engine is not installed, EngineError where it refuses."""
+def open_graph(engine: Engine, bundle: Bundle, graph: Graph, threads: int, device: Device = "auto") -> Session:
+    """Open a bundle's graph from its verified bytes. Raises BundleError, and as `open_session`."""
+    return open_session(engine, bundle.read(graph), threads, device, bundle.read_weights(graph))
+
+
+def open_session(engine: Engine, graph: bytes, threads: int, device: Device = "auto", weights: bytes = b"") -> Session:
+    """Open a graph's bytes. weights: those of OpenVINO's own format. Raises MissingExtra where the engine is not
+    installed, EngineError where it refuses."""
     if not installed(engine):
         raise MissingExtra(PACKAGES[engine][0], engine, f"the engine {engine}")
-    if READS[engine] == "onnx" and EXTERNAL_DATA in graph:
+    if "onnx" in READS[engine] and not weights and EXTERNAL_DATA in graph:
         raise EngineError(f"{engine} is not given a graph that keeps weights in another file; export it as one file")
     try:
         module = import_module(f"edge.engines.{engine}")
@@ -73,7 +90,7 @@ def open_session(engine: Engine, graph: bytes, threads: int, device: Device = "a
     # numpy's own threads spin beside the engine's and take its cores: frames of 7 ms took 20, and one in a hundred 100.
     threadpool_limits(limits=1, user_api="blas")
     try:
-        session: Session = module.open_graph(graph, threads, device)
+        session: Session = module.open_graph(graph, weights, threads, device)
     except (RuntimeError, ValueError, OSError) as error:
         raise EngineError(f"{engine} cannot open the graph: {error}") from error
     return session

@@ -10,7 +10,7 @@ from edge.bundle import Bundle, Graph, Manifest, open_bundle
 from edge.config import JudgeConfig, Line
 from edge.engines.choose import check_installed, choose, common_engine, measure_all
 from edge.engines.measure import example_batch
-from edge.engines.session import Engine, Session, open_session
+from edge.engines.session import Engine, Session, open_graph
 from edge.errors import ConfigError
 from edge.golden import check_golden
 from edge.inspection.gate import Gate
@@ -85,7 +85,7 @@ def open_pipeline(line: Line, say: Callable[[str], None] = _nothing) -> Pipeline
         engine, graph = chosen[name]
         looked = engine, graph.sha256, bundle.manifest.golden.sha256
         if looked not in opened:  # bundles that name the same files share a session, its golden frame run once
-            session = open_session(engine, bundle.read(graph), config.threads, config.device)
+            session = open_graph(engine, bundle, graph, config.threads, config.device)
             check_golden(bundle, graph, session)
             opened[looked] = session, Kept()
         session, kept = opened[looked]

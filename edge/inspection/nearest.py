@@ -109,7 +109,7 @@ class NearestJudge(Scorer):
             raise BundleError(f"{model.bundle.path}: a nearest judge needs [arrays] with its memory of good cells")
         if rule.tiles == WHOLE and "whole" not in rule.views:
             raise BundleError(f"{model.bundle.path}: input.views lacks `whole`, the one that covers the frame")
-        self.memory = _memory(model.bundle.read_arrays(entry), model.graph, model.bundle.path / entry.file)
+        self.memory = _memory(model.bundle.read_arrays(entry), taught_on(model), model.bundle.path / entry.file)
 
     def score_all(self, frames: Sequence[Frame]) -> list[tuple[float, Floats]]:
         """The mean of a frame's worst cells, and the distance of each to the nearest good one, drawn finer."""
@@ -124,6 +124,12 @@ class NearestJudge(Scorer):
         found = self.memory.distances(cells.reshape(-1, d))
         fine = cv2.resize(found.reshape(h, w), (w * ENLARGED, h * ENLARGED), interpolation=cv2.INTER_LINEAR)
         return worst_mean(found, worst), np.asarray(fine, np.float32)
+
+
+def taught_on(model: Model) -> Graph:
+    """The graph whose memory serves: its own; for FP16, which differs by rounding alone, that of FP32."""
+    whole = [graph for graph in model.manifest.graph if graph.precision == "fp32"]
+    return whole[0] if model.graph.precision == "fp16" and whole else model.graph
 
 
 def _memory(arrays: dict[str, NDArray[np.generic]], graph: Graph, where: Path) -> Memory:

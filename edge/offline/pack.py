@@ -17,17 +17,20 @@ import numpy as np
 import tomli_w
 from numpy.typing import NDArray
 
-from edge.bundle import FORMAT_VERSION, MANIFEST, Bundle, File, Format, Manifest, open_bundle
+from edge.bundle import FORMAT_VERSION, MANIFEST, Bundle, File, Format, Graph, Manifest, open_bundle
 from edge.engines.session import Engine, Floats, open_session
 from edge.errors import BundleError
 from edge.golden import golden_batch, golden_key
+from edge.offline.ports import describe
 from edge.vision.image import WHOLE, InputRule
 
 GOLDEN = "golden.npz"
 ARRAYS = "arrays.npz"
 FILE_MODE, FOLDER_MODE = 0o644, 0o755  # the daemon reads them under a user of its own
 # The engine whose answer is the golden one.
-MAKERS: dict[Format, Engine] = {"onnx": "onnx", "tflite": "litert"}
+MAKERS: dict[Format, Engine] = {"onnx": "onnx", "openvino": "openvino", "tflite": "litert"}
+FORMATS: dict[str, Format] = {".onnx": "onnx", ".xml": "openvino", ".tflite": "tflite"}
+WEIGHTS = ".bin"
 
 
 def golden_frame(rule: InputRule, seed: int) -> NDArray[np.uint8]:
@@ -43,14 +46,17 @@ def write_bundle(path: Path, fields: dict[str, object], files: dict[str, bytes],
     """Write a bundle and open it.
 
     fields: the manifest's, less `format`, `graph`, `golden` and `arrays`, which are made here from the files. files:
-    `NAME.onnx`, `NAME.tflite`, with `.int8` before the suffix where the graph is quantised, and perhaps `arrays.npz`.
-    An older bundle of that name is replaced by two renames. Raises BundleError where the manifest would not be valid.
+    `NAME.onnx`, `NAME.xml` with `NAME.bin`, `NAME.tflite`, with `.int8` or `.fp16` before the suffix where it is one,
+    and perhaps `arrays.npz`. An older bundle of that name is replaced by two renames. Raises BundleError where the
+    manifest would not be valid, or a graph does not fit it.
     """
-    tables = [_graph(name, data) for name, data in files.items() if name != ARRAYS]
+    tables = [_graph(name, files) for name in files if Path(name).suffix in FORMATS]
     draft = {**fields, "format": FORMAT_VERSION, "graph": tables, "golden": _entry(GOLDEN, b"")}
     if ARRAYS in files:
         draft["arrays"] = _entry(ARRAYS, files[ARRAYS])
-    golden = _golden(_checked(path, draft), files, seed)
+    checked = _checked(path, draft)
+    draft["graph"] = [_with_ports(graph, files) for graph in checked.graph]
+    golden = _golden(checked, files, seed)
     draft["golden"] = _entry(GOLDEN, golden)
     manifest = tomli_w.dumps(_plain(_checked(path, draft))).encode()
     _replace_folder(path, {**files, GOLDEN: golden, MANIFEST: manifest})
@@ -75,7 +81,7 @@ def write_borrowing(
         "format": FORMAT_VERSION,
         "input": msgspec.structs.replace(lender.manifest.input, tiles=tiles),
         "outputs": lender.manifest.outputs,
-        "graph": [msgspec.structs.replace(graph, bundle=lent) for graph in lender.manifest.graph],
+        "graph": [_lent(graph, lent) for graph in lender.manifest.graph],
         "arrays": _entry(ARRAYS, arrays),
         "golden": msgspec.structs.replace(lender.manifest.golden, bundle=lent),
     }
@@ -92,7 +98,8 @@ def with_arrays(bundle: Bundle, arrays: bytes, surfaces: tuple[str, ...], note: 
     name = f"arrays-{hashlib.sha256(arrays).hexdigest()[:12]}.npz"
     training = msgspec.structs.replace(bundle.manifest.training, note=f"{bundle.manifest.training.note}; {note}")
     entry = File(**_entry(name, arrays))
-    manifest = msgspec.structs.replace(bundle.manifest, surfaces=surfaces, arrays=entry, training=training, measured={})
+    fresh = {"surfaces": surfaces, "arrays": entry, "training": training, "measured": {}, "parity": {}}
+    manifest = msgspec.structs.replace(bundle.manifest, **fresh)
     try:
         (bundle.path / name).write_bytes(arrays)
         (bundle.path / name).chmod(FILE_MODE)
@@ -108,6 +115,13 @@ def with_arrays(bundle: Bundle, arrays: bytes, surfaces: tuple[str, ...], note: 
 def set_measured(path: Path, measured: dict[str, float | int | str]) -> Bundle:
     """Put figures into the manifest's `measured` table, in place of those that are there. Raises BundleError."""
     manifest = msgspec.structs.replace(open_bundle(path).manifest, measured=measured)
+    rewrite(path / MANIFEST, tomli_w.dumps(_plain(manifest)))
+    return open_bundle(path)
+
+
+def set_parity(path: Path, parity: dict[str, float | int | str | bool]) -> Bundle:
+    """Put what `edge parity` found into the manifest, in place of what is there. Raises BundleError."""
+    manifest = msgspec.structs.replace(open_bundle(path).manifest, parity=parity)
     rewrite(path / MANIFEST, tomli_w.dumps(_plain(manifest)))
     return open_bundle(path)
 
@@ -131,9 +145,25 @@ def _entry(name: str, data: bytes) -> dict[str, str]:
     return {"file": name, "sha256": hashlib.sha256(data).hexdigest()}
 
 
-def _graph(name: str, data: bytes) -> dict[str, str]:
-    precision = "int8" if ".int8." in name else "fp32"
-    return {**_entry(name, data), "format": name.rsplit(".", 1)[-1], "precision": precision}
+def _graph(name: str, files: dict[str, bytes]) -> dict[str, object]:
+    """Its table in the manifest. Raises BundleError where it is no graph, or lacks its weights."""
+    form = FORMATS[Path(name).suffix]
+    apart = Path(name).with_suffix(WEIGHTS).name if form == "openvino" else None
+    if apart and apart not in files:
+        raise BundleError(f"{name} has no {apart} beside it; OpenVINO keeps a network's weights there")
+    precision = next((kind for kind in ("int8", "fp16") if f".{kind}." in name), "fp32")
+    table: dict[str, object] = {**_entry(name, files[name]), "format": form, "precision": precision}
+    return {**table, "weights": _entry(apart, files[apart])} if apart else table
+
+
+def _with_ports(graph: Graph, files: dict[str, bytes]) -> Graph:
+    into, out, opset = describe(graph.format, files[graph.file], files[graph.weights.file] if graph.weights else b"")
+    return msgspec.structs.replace(graph, input=into, output=out, opset=opset)
+
+
+def _lent(graph: Graph, lender: str) -> Graph:
+    weights = msgspec.structs.replace(graph.weights, bundle=lender) if graph.weights else None
+    return msgspec.structs.replace(graph, bundle=lender, weights=weights)
 
 
 def _checked(path: Path, fields: dict[str, object]) -> Manifest:
@@ -162,7 +192,8 @@ def _golden(manifest: Manifest, files: dict[str, bytes], seed: int) -> bytes:
     batch = golden_batch(frame, manifest.input)
     arrays: dict[str, NDArray[np.uint8] | Floats] = {"frame": frame}
     for graph in manifest.graph:
-        session = open_session(MAKERS[graph.format], files[graph.file], 2, "cpu")
+        weights = files[graph.weights.file] if graph.weights else b""
+        session = open_session(MAKERS[graph.format], files[graph.file], 2, "cpu", weights)
         outputs = session.run(batch)
         if len(outputs) != len(manifest.outputs):
             raise BundleError(f"{graph.file} has {len(outputs)} outputs; the manifest names {manifest.outputs}")

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.bundle import Bundle, Graph, Scoring, Thresholds, Training
-from edge.engines.session import ENGINES, READS, Engine, Floats, installed, open_session
+from edge.engines.session import ENGINES, Engine, Floats, installed, open_graph, readable
 from edge.errors import BundleError, DataError, MissingExtra
 from edge.inspection.files import read_frame
 from edge.inspection.nearest import (
@@ -90,8 +90,8 @@ def runnable(gate: Bundle) -> list[tuple[Engine, Graph]]:
     if "whole" not in gate.manifest.input.views:
         raise BundleError(f"{gate.path}: input.views lacks `whole`, the one that covers the frame")
     pairs = []
-    for graph in gate.manifest.graph:
-        engines = [engine for engine in ENGINES if READS[engine] == graph.format and installed(engine)]
+    for graph in (g for g in gate.manifest.graph if g.precision != "fp16"):  # those on a GPU take FP32's memory
+        engines = [e for e in ENGINES if graph in readable(e, gate.manifest.graph) and installed(e)]
         pairs += [(engine, graph) for engine in engines[:1]]
     if not pairs:
         raise MissingExtra("onnxruntime", "all", "teaching")
@@ -107,7 +107,7 @@ def look_at(gate: Bundle, images: Sequence[Path], tiles: Tiles, threads: int, sh
     features: list[list[Floats]] = [[] for _ in graphs]
     cells: list[list[NDArray[np.float16]]] = [[] for _ in graphs]
     with ExitStack() as opened:
-        sessions = [opened.enter_context(closing(open_session(e, gate.read(g), threads, "cpu"))) for e, g in graphs]
+        sessions = [opened.enter_context(closing(open_graph(e, gate, g, threads, "cpu"))) for e, g in graphs]
         for number, path in enumerate(images):
             frame = read_frame(path)
             batch = prepare(frame.pixels, rule, frame.full_scale)

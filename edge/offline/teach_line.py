@@ -17,7 +17,7 @@ import tomli_w
 
 from edge.bundle import Bundle, open_bundle
 from edge.config import Line, LineConfig, Name, read_line
-from edge.engines.session import Floats, open_session
+from edge.engines.session import Floats, open_graph
 from edge.errors import ConfigError, DataError
 from edge.inspection.assemble import line_bundles
 from edge.inspection.files import read_frame
@@ -138,7 +138,7 @@ def admitted(gate: Bundle, seen: list[Seen], surface: str, threads: int) -> tupl
     of the others for."""
     engine, graph = runnable(gate)[0]
     rows: list[Floats] = [features for each in seen for features in each.features]
-    with closing(open_session(engine, gate.read(graph), threads, "cpu")) as session:
+    with closing(open_graph(engine, gate, graph, threads, "cpu")) as session:
         knows = Gate(Model(gate, graph, session))
         answers = [knows.admission(features) for features in rows]
     called = Counter(answer.surface if answer.seen else "unseen" for answer in answers)

@@ -8,7 +8,7 @@ from contextlib import closing
 from dataclasses import dataclass
 
 from edge.bundle import Bundle, Graph
-from edge.engines.session import ENGINES, READS, Engine, installed, open_session
+from edge.engines.session import ENGINES, Engine, installed, open_graph, readable
 from edge.errors import EdgeError
 from edge.golden import check_golden, golden_batch, read_golden
 from edge.inspection.assemble import inspector
@@ -32,22 +32,21 @@ def verify_bundle(bundle: Bundle, engines: Iterable[Engine] | None = None, threa
 
     engines: those installed where None. Raises BundleError for a missing or altered file; all else is told in the rows.
     """
-    graphs = {graph.file: bundle.read(graph) for graph in bundle.manifest.graph}
+    for graph in bundle.manifest.graph:
+        bundle.read(graph)
+        bundle.read_weights(graph)
     bundle.read(bundle.manifest.golden)
     if bundle.manifest.arrays:
         bundle.read(bundle.manifest.arrays)
     chosen = [engine for engine in ENGINES if installed(engine)] if engines is None else list(engines)
     return [
-        _check(bundle, graph, graphs[graph.file], engine, threads)
-        for engine in chosen
-        for graph in bundle.manifest.graph
-        if READS[engine] == graph.format
+        _check(bundle, graph, engine, threads) for engine in chosen for graph in readable(engine, bundle.manifest.graph)
     ]
 
 
-def _check(bundle: Bundle, graph: Graph, data: bytes, engine: Engine, threads: int) -> GraphCheck:
+def _check(bundle: Bundle, graph: Graph, engine: Engine, threads: int) -> GraphCheck:
     try:
-        with closing(open_session(engine, data, threads, "cpu")) as session:
+        with closing(open_graph(engine, bundle, graph, threads, "cpu")) as session:
             error = check_golden(bundle, graph, session)
             inspector(Model(bundle, graph, session), threshold=0.0)  # where the manifest has none the line has
             batch = golden_batch(read_golden(bundle, graph)[0], bundle.manifest.input)

@@ -14,7 +14,7 @@ import pytest
 
 from edge.bundle import Bundle, Graph, open_bundle
 from edge.engines import session as sessions
-from edge.engines.session import ENGINES, READS, Engine, Session, installed, open_session
+from edge.engines.session import ENGINES, Engine, Session, installed, open_graph, open_session, readable
 from edge.errors import EngineError, MissingExtra
 from edge.golden import TOLERANCE, check_golden, golden_batch
 
@@ -37,12 +37,12 @@ def engine(request: pytest.FixtureRequest) -> Engine:
 
 
 def graph_for(bundle: Bundle, engine: Engine, precision: str) -> Graph:
-    return next(g for g in bundle.manifest.graph if (g.format, g.precision) == (READS[engine], precision))
+    return next(g for g in readable(engine, bundle.manifest.graph) if g.precision == precision)
 
 
 def opened(bundle: Bundle, engine: Engine, precision: str, threads: int = 2) -> tuple[Graph, Session]:
     graph = graph_for(bundle, engine, precision)
-    return graph, open_session(engine, bundle.read(graph), threads, "cpu")
+    return graph, open_graph(engine, bundle, graph, threads, "cpu")
 
 
 def golden(bundle: Bundle) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:

@@ -139,7 +139,7 @@ def test_every_engine_rebuilds_as_torch_does(halving: Halving) -> None:
     with torch.no_grad():
         expected = model.generator(torch.from_numpy(patches[:1]))[1].numpy()
     for form, precision, graph in graphs(on_the_line(model), patches):
-        for engine in (e for e in ENGINES if READS[e] == form and installed(e)):
+        for engine in (e for e in ENGINES if form in READS[e] and installed(e)):
             session = open_session(engine, graph, 2, "cpu")
             difference = np.abs(session.run(patches[:1])[0] - expected)
             off, allowed = (difference.max(), 1e-3) if precision == "fp32" else (difference.mean(), 0.1)

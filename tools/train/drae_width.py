@@ -91,7 +91,7 @@ def measure(widths: Widths, halving: Halving, threads: int) -> Row:
         (form, precision): graph
         for form, precision, graph in graphs(on_the_line(settled(widths, halving, images)), images)
     }
-    times = {(e, p): patch_ms(e, files[READS[e], p], images[:1], threads) for p in PRECISIONS for e in ENGINES}
+    times = {(e, p): patch_ms(e, files[READS[e][-1], p], images[:1], threads) for p in PRECISIONS for e in ENGINES}
     least = min(ms for (_, precision), ms in times.items() if precision == "int8")
     size = sum(len(graph) for graph in files.values()) / 1e6
     shown = (f"{ms:.1f}" if ms < math.inf else "-" for ms in times.values())

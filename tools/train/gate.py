@@ -111,7 +111,7 @@ def make_graphs(run: Path, calibration: Floats) -> dict[str, bytes]:
 
 
 def graph_name(engine: Engine, precision: Precision) -> str:
-    return f"model.{'int8.' if precision == 'int8' else ''}{READS[engine]}"
+    return f"model.{'int8.' if precision == 'int8' else ''}{READS[engine][-1]}"
 
 
 def features_of(

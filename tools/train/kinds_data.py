@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from rich.progress import Progress
 
 from edge.bundle import Bundle, Precision, open_bundle
-from edge.engines.session import READS, Engine, Floats, installed, open_session
+from edge.engines.session import Engine, Floats, installed, open_graph, readable
 from edge.errors import DataError
 from edge.inspection.assemble import JUDGES
 from edge.inspection.kinds import features
@@ -93,10 +93,10 @@ def read_features(
 
 
 def _open(bundle: Bundle, engine: Engine, precision: Precision) -> Model:
-    fits = [g for g in bundle.manifest.graph if g.format == READS[engine] and g.precision == precision]
+    fits = [g for g in readable(engine, bundle.manifest.graph) if g.precision == precision]
     if not fits or not installed(engine):
         raise DataError(f"{bundle.path} has no {precision} graph for {engine} here")
-    return Model(bundle, fits[0], open_session(engine, bundle.read(fits[0]), THREADS, "cpu"))
+    return Model(bundle, fits[0], open_graph(engine, bundle, fits[0], THREADS, "cpu"))
 
 
 def image_width(source: Source, count: int) -> int:

@@ -25,7 +25,7 @@ from edge.bench.load import patches_of
 from edge.bundle import MANIFEST, Bundle, Graph, open_bundle
 from edge.config import Line, read_line
 from edge.engines.choose import choose, measure_all
-from edge.engines.session import READS, Device, Engine, open_session
+from edge.engines.session import Device, Engine, open_graph, readable
 from edge.errors import EdgeError
 from edge.inspection.assemble import JUDGES, choose_graphs, line_bundles
 from edge.inspection.files import read_frame
@@ -100,7 +100,7 @@ def evaluated(line: Line, roots: list[Path], bar: Progress) -> tuple[Report, dic
 
 
 def open_judge(bundle: Bundle, engine: Engine, graph: Graph, threads: int, device: Device = "auto") -> Judge:
-    model = Model(bundle, graph, open_session(engine, bundle.read(graph), threads, device))
+    model = Model(bundle, graph, open_graph(engine, bundle, graph, threads, device))
     return JUDGES[bundle.manifest.kind](model)
 
 
@@ -166,8 +166,8 @@ def compare(
     Returns run_ms of the line's graph and the image AUROC of the two, for the manifest; a row of the README, or None.
     """
     engine, chosen = choice
-    both = {g.precision: g for g in bundle.manifest.graph if g.format == READS[engine]}
-    pair = [both["fp32"], both["int8"]] if len(both) == 2 else []
+    both = {g.precision: g for g in readable(engine, bundle.manifest.graph)}
+    pair = [both["fp32"], both["int8"]] if {"fp32", "int8"} <= both.keys() else []
     graphs = pair or [chosen]
     config = line.config
     judges = [open_judge(bundle, engine, graph, config.threads, config.device) for graph in graphs]
