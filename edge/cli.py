@@ -13,6 +13,7 @@ import click
 from edge import __version__
 from edge.command import HELP, JSON, LINE, PATHS, Group, say_on_stderr, to_json
 from edge.offline.cli import accept, evaluate, teach, verify
+from edge.offline.graphs_cli import parity
 
 
 @click.group("edge", cls=Group, context_settings=HELP)
@@ -206,7 +207,7 @@ def inspect(config: Path, images: tuple[Path, ...], pictures: Path | None, as_js
         raise SystemExit(1)
 
 
-for command in (evaluate, accept, teach, verify):
+for command in (evaluate, accept, teach, verify, parity):
     main.add_command(command)
 
 

@@ -36,7 +36,7 @@ class Session(Protocol):
     engine, device: what it really runs on, read back from the engine, not what was asked for.
     """
 
-    engine: Engine
+    engine: str
     device: str
 
     def run(self, batch: Floats) -> tuple[Floats, ...]:

@@ -126,6 +126,22 @@ def set_parity(path: Path, parity: dict[str, float | int | str | bool]) -> Bundl
     return open_bundle(path)
 
 
+def copy_bundle(bundle: Bundle, path: Path) -> Bundle:
+    """Put a bundle's own files into another folder, verified, whole or not at all. Raises BundleError, also where one
+    that it borrows from is not beside the new place, or is another."""
+    if path.resolve() == bundle.path.resolve():
+        return bundle
+    manifest = bundle.manifest
+    entries = [*manifest.graph, *(g.weights for g in manifest.graph if g.weights), manifest.golden]
+    entries += [manifest.arrays] if manifest.arrays else []
+    there = Bundle(path, manifest, bundle.sha256)
+    for entry in entries:
+        (there if entry.bundle else bundle).read(entry)
+    own = {entry.file: bundle.read(entry) for entry in entries if not entry.bundle}
+    _replace_folder(path, {**own, MANIFEST: (bundle.path / MANIFEST).read_bytes()})
+    return open_bundle(path)
+
+
 def rewrite(path: Path, text: str) -> None:
     """Replace a text file in one step; its mode and owner stay, a link goes on pointing to it. Raises BundleError."""
     path = path.resolve()
