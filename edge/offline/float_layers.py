@@ -1,0 +1,97 @@
+"""Which layers INT8 hurts: each is quantised alone, and the worst stay in float as long as that helps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+import onnx
+import onnxruntime as ort
+
+from edge.engines.session import Floats
+from edge.offline.quantize import ACTIVATIONS, output_error, quantize_onnx
+from edge.offline.tflite_layers import layer_name
+
+HELPS = 0.9  # a layer stays in float where the error falls to this share of itself
+
+Progress = Callable[[str, int, int], None]
+
+
+class Layer(msgspec.Struct, frozen=True):
+    """alone: error of the outputs with this layer alone in INT8. after: with all in INT8 but this one and those above
+    it; None where that was not tried. kept: it stays in float."""
+
+    name: str
+    alone: float
+    after: float | None = None
+    kept: bool = False
+
+
+class Search(msgspec.Struct, frozen=True):
+    """whole: the error with every layer in INT8. left: with those kept in float. layers: the worst first."""
+
+    whole: float
+    left: float
+    layers: tuple[Layer, ...]
+
+    @property
+    def kept(self) -> list[str]:
+        return [layer.name for layer in self.layers if layer.kept]
+
+
+def find_float_layers(
+    model: onnx.ModelProto,
+    ranges: Any,
+    expected: list[list[Floats]],
+    inputs: Sequence[Floats],
+    allowed: float,
+    most: int,
+    progress: Progress,
+) -> Search:
+    """Errors are of the outputs, as a share of their deviation (edge.offline.quantize.output_error).
+
+    expected: what the FP32 graph answers to the inputs. allowed: no layer is kept in float once the error is below.
+    most: layers that may stay in float.
+    """
+
+    def error(only: Sequence[str] = (), without: Sequence[str] = ()) -> float:
+        return output_error(expected, run_all(quantize_onnx(model, ranges, only, without), inputs))
+
+    whole = error()
+    if whole <= allowed:
+        return Search(whole, whole, ())
+    nodes = [n for n in model.graph.node if n.op_type in ("Conv", "ConvTranspose")]
+    alone = []
+    for number, node in enumerate(nodes):
+        progress("each layer alone", number + 1, len(nodes))
+        alone.append((error(only=with_activation(model, node)), node))
+    alone.sort(key=lambda pair: -pair[0])
+    layers, without, left = [], [], whole
+    for place, (own, node) in enumerate(alone):
+        if left <= allowed or place >= most + 2 or len(without) >= most:
+            layers.append(Layer(layer_name(node), own))
+            continue
+        after = error(without=[*without, node.name])
+        kept = after <= HELPS * left
+        layers.append(Layer(layer_name(node), own, after, kept))
+        if kept:
+            without.append(node.name)
+            left = after
+    return Search(whole, left, tuple(layers))
+
+
+def with_activation(model: onnx.ModelProto, node: onnx.NodeProto) -> list[str]:
+    """The layer and the activation behind it, which is quantised in its place."""
+    behind = [n.name for n in model.graph.node if n.op_type in ACTIVATIONS and n.input[0] == node.output[0]]
+    return [node.name, *behind]
+
+
+def run_all(graph: bytes, inputs: Sequence[Floats]) -> list[list[Floats]]:
+    """What a graph answers to each input."""
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    session = ort.InferenceSession(graph, options)
+    name = session.get_inputs()[0].name
+    return [[np.asarray(out) for out in session.run(None, {name: image})] for image in inputs]
