@@ -8,7 +8,7 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -143,8 +143,19 @@ def choose(bundle: Bundle, wanted: str, rows: list[Row], common: Engine | None =
         check_installed(wanted)
         why = "; ".join(f"{row.engine} {row.file}: {row.why}" for row in rows if row.why) or "no graph for it"
         raise EngineError(f"no graph of {bundle.path} runs on engine {wanted!r} here: {why}")
-    best = min(ran, key=lambda row: (row.ms or 0.0) * (WORTH if common and row.engine != common else 1))
+
+    def cost(row: Row) -> tuple[float, bool]:
+        """INT8 last among equals: it has to be faster than FP32 on its engine to be worth its rounding."""
+        ms = (row.ms or 0.0) * (WORTH if common and row.engine != common else 1)
+        return ms, graphs[READS[row.engine], row.file].precision == "int8"
+
+    best = min(ran, key=cost)
     return best.engine, graphs[READS[best.engine], best.file]
+
+
+def candidates(graphs: Iterable[Graph], device: str) -> list[Graph]:
+    """Those worth measuring on a device: an FP16 graph is for GPUs, a CPU turns it back into FP32 at each layer."""
+    return [graph for graph in graphs if device != "cpu" or str(graph.precision) != "fp16"]
 
 
 def check_installed(wanted: str) -> None:

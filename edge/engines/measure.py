@@ -15,8 +15,9 @@ from typing import cast, get_args
 import numpy as np
 
 from edge.bundle import Bundle, open_bundle
+from edge.engines.choose import candidates
 from edge.engines.session import READS, Device, Engine, Floats, open_session
-from edge.errors import EdgeError
+from edge.errors import EdgeError, EngineError
 from edge.golden import check_golden
 from edge.vision.patches import starts
 
@@ -40,12 +41,14 @@ def measure(bundle: Bundle, engine: Engine, threads: int, device: Device) -> lis
     """
     rows: list[dict[str, object]] = []
     batch = example_batch(bundle)
-    for graph in bundle.manifest.graph:
+    for graph in candidates(bundle.manifest.graph, device):
         if graph.format != READS[engine]:
             continue
         row: dict[str, object] = {"engine": engine, "file": graph.file, "ms": None, "why": ""}
         try:
             session = open_session(engine, bundle.read(graph), threads, device)
+            if not candidates([graph], session.device):
+                raise EngineError(f"{graph.precision} gains nothing on a {session.device}")
             check_golden(bundle, graph, session)
             times: list[int] = []
             while len(times) < WARM_UP + RUNS and (len(times) < WARM_UP + 3 or sum(times) < BUDGET_NS):

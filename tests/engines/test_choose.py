@@ -5,16 +5,18 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from itertools import product
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from edge.bundle import MANIFEST, Bundle, open_bundle
 from edge.config import Line
 from edge.engines import choose as choosing
 from edge.engines import session
-from edge.engines.choose import Row, choose, measure_all
-from edge.engines.session import installed
+from edge.engines.choose import Row, candidates, choose, measure_all
+from edge.engines.session import Engine, installed
 from edge.errors import BundleError, EngineError, MissingExtra
 from tests.lines import edit
 
@@ -128,6 +130,35 @@ def test_a_second_engine_has_to_be_worth_it(bundle: Bundle) -> None:
     assert common == "openvino"
     assert [choose(bundle, "auto", rows, common)[0] for rows in (gate, near, far)] == ["openvino", "openvino", "onnx"]
     assert choose(bundle, "auto", near)[0] == "onnx"
+
+
+@pytest.mark.skipif(not installed("openvino"), reason="OpenVINO is not here (extra `openvino`)")
+def test_int8_that_is_no_faster_than_fp32_on_its_engine_is_never_used(exported_models: Path) -> None:
+    bundle = open_bundle(exported_models / "segdec-commutator")
+    files = {"fp32": "model.onnx", "int8": "model.int8.onnx"}
+    kinds: list[tuple[Engine, str]] = [(engine, p) for engine in ("onnx", "openvino") for p in ("int8", "fp32")]
+    commons: tuple[Engine | None, ...] = (None, "onnx", "openvino")
+    used = 0
+    for times in product((1.0, 1.0000001, 1.2, 3.0, None), repeat=len(kinds)):
+        ms = dict(zip(kinds, times, strict=True))
+        rows = [Row(engine, files[precision], spent) for (engine, precision), spent in ms.items()]
+        for common, wanted in product(commons, ("auto", "onnx", "openvino")):
+            try:
+                engine, graph = choose(bundle, wanted, rows, common)
+            except EngineError:
+                continue  # nothing ran
+            int8, fp32 = ms[engine, "int8"], ms[engine, "fp32"]
+            if graph.precision == "int8" and fp32 is not None:
+                assert int8 is not None and int8 < fp32
+                used += 1
+    assert used
+
+
+def test_fp16_is_measured_where_a_gpu_may_run_it_alone(bundle: Bundle) -> None:
+    (fp32,) = bundle.manifest.graph
+    fp16 = msgspec.structs.replace(fp32, file="model.fp16.onnx", precision="fp16")
+    assert candidates([fp32, fp16], "cpu") == [fp32]
+    assert candidates([fp32, fp16], "gpu") == candidates([fp32, fp16], "auto") == [fp32, fp16]
 
 
 def test_an_engine_that_cannot_run_all_is_not_the_lines() -> None:
