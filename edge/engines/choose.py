@@ -53,12 +53,20 @@ def box_fingerprint() -> str:
     return f"{cpu} x{os.cpu_count()} {versions}"
 
 
+def graphics(root: Path = Path("/")) -> list[str]:
+    """What an engine may find of GPUs: where one comes or is taken away, the fastest graph is another."""
+    files = [*(root / "dev").glob("nvidia[0-9]*"), *(root / "dev/dri").glob("renderD*")]
+    shown = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return sorted(path.name for path in files) + ([] if shown is None else [f"CUDA_VISIBLE_DEVICES={shown}"])
+
+
 def _lines(path: Path) -> list[str]:
     return path.read_text().splitlines() if path.is_file() else []
 
 
 def _cache_file(bundle: Bundle, threads: int, device: Device) -> Path:
     key = f"{bundle.sha256} {threads} {device} {box_fingerprint()}"
+    key += "" if device == "cpu" else f" {graphics()}"
     return cache_folder() / f"choice-{hashlib.sha256(key.encode()).hexdigest()[:32]}.json"
 
 

@@ -15,8 +15,8 @@ from edge.bundle import MANIFEST, Bundle, open_bundle
 from edge.config import Line
 from edge.engines import choose as choosing
 from edge.engines import session
-from edge.engines.choose import Row, candidates, choose, measure_all
-from edge.engines.session import Engine, installed
+from edge.engines.choose import Row, candidates, choose, graphics, measure_all
+from edge.engines.session import Device, Engine, installed
 from edge.errors import BundleError, EngineError, MissingExtra
 from tests.lines import edit
 
@@ -80,6 +80,24 @@ def test_a_changed_bundle_other_threads_another_box_and_another_edge_measure_ane
     assert measured(changed)[1] and not measured(changed)[1]
     monkeypatch.setattr(choosing, "__version__", "4711")
     assert measured(changed)[1]
+
+
+def test_a_gpu_that_comes_or_goes_has_the_choice_measured_anew(
+    bundle: Bundle, cache: Path, one_engine: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def said(device: Device) -> list[str]:
+        words: list[str] = []
+        measure_all([bundle], 1, device, words.append)
+        return words
+
+    assert said("auto") and said("cpu")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert said("auto") and not said("auto") and not said("cpu")
+    (tmp_path / "dev" / "dri").mkdir(parents=True)
+    (tmp_path / "dev" / "dri" / "renderD128").touch()
+    (tmp_path / "dev" / "nvidia0").touch()
+    (tmp_path / "dev" / "nvidiactl").touch()
+    assert graphics(tmp_path) == ["nvidia0", "renderD128", "CUDA_VISIBLE_DEVICES="]
 
 
 @pytest.mark.parametrize("data", [b"", b"[", b"[]", b"{}", b'[{"engine":"abacus","file":"a"}]', b'[{"file":"\xff"}]'])
