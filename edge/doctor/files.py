@@ -36,7 +36,7 @@ def group_folders(root: Path, controller: str) -> list[Path]:
     mount = root / "sys/fs/cgroup"
     folders: list[Path] = []
     for line in (text(root / "proc/self/cgroup") or "").splitlines():
-        _, controllers, path = (line.split(":", 2) + ["", ""])[:3]
+        _, controllers, path = [*line.split(":", 2), "", ""][:3]
         if controllers and controller not in controllers.split(","):
             continue
         for top in (mount / controllers, mount / controller) if controllers else (mount, mount / "unified"):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from edge.bundle import Bundle, Format, Graph
 from edge.doctor.diagnosis import Diagnosis
-from edge.engines.choose import Row
+from edge.engines.choose import NO_ANSWER, Row, cache_folder
 from edge.engines.session import READS, Engine
 
 
@@ -25,8 +25,13 @@ def graphs(bundle: Bundle, rows: Sequence[Row], chosen: tuple[Engine, Graph]) ->
         if int8 is not None and fp32 is not None and int8 >= fp32:
             found = f"INT8 is {fp32 / int8:.2g}x as fast as FP32 on {engine} here: not used"
             told.append(Diagnosis(name, "note", found))
-    told += [Diagnosis(name, "warning", f"{row.engine} {row.file}: {row.why}") for row in rows if row.why]
-    return told
+    return told + [_failed(name, row) for row in rows if row.why]
+
+
+def _failed(name: str, row: Row) -> Diagnosis:
+    late = row.why.startswith(NO_ANSWER)
+    advice = f"edge verify --warm builds its kernels; then delete {cache_folder()}/choice-*" if late else ""
+    return Diagnosis(name, "warning", f"{row.engine} {row.file}: {row.why}", advice)
 
 
 def fastest(rows: Sequence[Row], precisions: dict[tuple[Format, str], str]) -> dict[tuple[Engine, str], float]:

@@ -22,6 +22,7 @@ from edge.errors import EngineError, MissingExtra
 
 DISTRIBUTIONS = ("onnxruntime", "onnxruntime-gpu", "openvino", "ai-edge-litert", "tflite-runtime")
 TIMEOUT_S = 100
+NO_ANSWER = f"no answer within {TIMEOUT_S} s"
 # How many times as fast a second engine has to be: it takes 90 MB, and such as are near change places by noise.
 WORTH = 1.25
 
@@ -120,7 +121,7 @@ def _measure_apart(engine: Engine, bundles: list[Bundle], threads: int, device: 
         printed, complaint = child.stdout, child.stderr.strip().splitlines()[-1:]
         complaint = complaint or [f"the measuring process ended with {child.returncode}"]
     except subprocess.TimeoutExpired:
-        printed, complaint = "", [f"no answer within {TIMEOUT_S} s"]
+        printed, complaint = "", [NO_ANSWER]
     rows: list[list[Row]] = []
     for line in printed.splitlines():
         with suppress(msgspec.DecodeError):  # engines talk on stdout too, and one that dies may do so mid-line

@@ -10,7 +10,7 @@ import pytest
 from edge.bundle import open_bundle
 from edge.config import Line
 from edge.doctor.measured import graphs
-from edge.engines.choose import Row, choose
+from edge.engines.choose import NO_ANSWER, Row, choose
 from edge.engines.session import installed
 from tests.lines import called, edit, write_line
 
@@ -83,5 +83,7 @@ def test_int8_that_is_slower_here_is_told_with_how_much_and_what_failed_with_why
         ("note", "INT8 is 0.9x as fast as FP32 on onnx here: not used"),
         ("warning", "litert -: the measuring process ended with -9"),
     ]
+    late = graphs(bundle, [rows[0], Row("openvino", "-", None, NO_ANSWER)], ("onnx", bundle.manifest.graph[0]))[-1]
+    assert late.state == "warning" and "edge verify --warm" in late.advice
     (used, *_) = graphs(bundle, rows, choose(bundle, "onnx", rows))
     assert used.found == "onnx model.onnx is used: 9 ms"

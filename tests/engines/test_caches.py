@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from edge.bundle import Bundle, open_bundle
 from edge.engines.caches import DRIVER, gpu_cache
 from edge.engines.session import installed
+from edge.errors import EngineError
 
 
 @pytest.fixture(autouse=True)
@@ -87,3 +89,23 @@ def test_openvino_keeps_what_it_compiled_where_it_is_told(bundle: Bundle, cache:
     core = openvino.Core()
     core.compile_model(core.read_model(data), "CPU", told)
     assert any(Path(str(told["CACHE_DIR"])).iterdir())
+
+
+@pytest.mark.skipif(not installed("onnx"), reason="ONNX Runtime is not here (extra `onnx`)")
+def test_a_provider_that_cannot_open_the_graph_gives_way_to_the_next_without_a_word(
+    bundle: Bundle, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """ONNX Runtime's own fallback prints on stdout, where a command's JSON is."""
+    import onnxruntime
+
+    from edge.engines.onnx import CPU, FAULTS, _open_first
+
+    data = bundle.read(bundle.manifest.graph[0])
+    refused: Any = ("CPUExecutionProvider", "no options")
+    with pytest.raises(FAULTS):
+        onnxruntime.InferenceSession(data, providers=[refused], enable_fallback=0)
+    session = _open_first(data, onnxruntime.SessionOptions(), [refused, CPU])
+    assert session.get_providers() == ["CPUExecutionProvider"] and not session._enable_fallback
+    assert not capfd.readouterr().out
+    with pytest.raises(EngineError, match="cannot open the graph"):
+        _open_first(data, onnxruntime.SessionOptions(), [refused])
