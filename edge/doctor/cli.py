@@ -13,7 +13,7 @@ STYLES = {"ok": "green", "note": "cyan", "warning": "yellow", "problem": "bold r
 
 @click.command()
 @click.option("--config", type=click.Path(path_type=Path), help="The line's TOML file: its needs are checked too.")
-@click.argument("bundles", nargs=-1, type=PATHS, metavar="BUNDLE...")
+@click.argument("bundles", nargs=-1, type=PATHS, metavar="[BUNDLE...]")
 @JSON
 def doctor(config: Path | None, bundles: tuple[Path, ...], as_json: bool) -> None:
     """Is this box fit for edge, and which graphs does it run?
