@@ -12,6 +12,7 @@ import click
 
 from edge import __version__
 from edge.command import HELP, JSON, LINE, PATHS, Group, say_on_stderr, to_json
+from edge.doctor.cli import doctor
 from edge.offline.cli import accept, evaluate, teach, verify
 from edge.offline.graphs_cli import parity
 
@@ -207,7 +208,7 @@ def inspect(config: Path, images: tuple[Path, ...], pictures: Path | None, as_js
         raise SystemExit(1)
 
 
-for command in (evaluate, accept, teach, verify, parity):
+for command in (evaluate, accept, teach, verify, parity, doctor):
     main.add_command(command)
 
 

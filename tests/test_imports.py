@@ -23,7 +23,8 @@ FLOORS = (
     {"cli"},
 )
 FLOOR = {room: height for height, rooms in enumerate(FLOORS) for room in rooms}
-BESIDE = {"bench", "offline"}  # beside the bus: they use inspection and below, and cli uses their commands alone
+# Beside the bus: they use inspection and below, and cli uses their commands alone.
+BESIDE = {"bench", "doctor", "offline"}
 ROOMS = FLOOR.keys() | BESIDE
 OFFLINE_ONLY = {"torch", "onnx", "nncf", "litert_torch", "ai_edge_quantizer", "kornia", "sklearn", "tomli_w"}
 
@@ -94,6 +95,6 @@ def test_the_command_loads_nothing_of_training(arguments: list[str]) -> None:
     assert done.returncode == 0, done.stderr
     loaded = set(done.stdout.rsplit("loaded:", 1)[1].split())
     beside = {name for name in loaded if name.startswith(tuple(f"edge.{room}" for room in BESIDE))}
-    assert beside == {"edge.offline", "edge.offline.cli"}
+    assert beside == {"edge.doctor", "edge.doctor.cli", "edge.offline", "edge.offline.cli"}
     outer = {name.split(".")[0] for name in loaded}
     assert not outer & (OFFLINE_ONLY | {"tools", "onnxruntime", "openvino", "ai_edge_litert"})

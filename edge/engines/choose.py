@@ -8,7 +8,7 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -22,6 +22,7 @@ from edge.errors import EngineError, MissingExtra
 
 DISTRIBUTIONS = ("onnxruntime", "onnxruntime-gpu", "openvino", "ai-edge-litert", "tflite-runtime")
 TIMEOUT_S = 100
+NO_ANSWER = f"no answer within {TIMEOUT_S} s"
 # How many times as fast a second engine has to be: it takes 90 MB, and such as are near change places by noise.
 WORTH = 1.25
 
@@ -53,12 +54,20 @@ def box_fingerprint() -> str:
     return f"{cpu} x{os.cpu_count()} {versions}"
 
 
+def graphics(root: Path = Path("/")) -> list[str]:
+    """What an engine may find of GPUs: where one comes or is taken away, the fastest graph is another."""
+    files = [*(root / "dev").glob("nvidia[0-9]*"), *(root / "dev/dri").glob("renderD*")]
+    shown = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return sorted(path.name for path in files) + ([] if shown is None else [f"CUDA_VISIBLE_DEVICES={shown}"])
+
+
 def _lines(path: Path) -> list[str]:
     return path.read_text().splitlines() if path.is_file() else []
 
 
 def _cache_file(bundle: Bundle, threads: int, device: Device) -> Path:
     key = f"{bundle.sha256} {threads} {device} {box_fingerprint()}"
+    key += "" if device == "cpu" else f" {graphics()}"
     return cache_folder() / f"choice-{hashlib.sha256(key.encode()).hexdigest()[:32]}.json"
 
 
@@ -113,7 +122,7 @@ def _measure_apart(engine: Engine, bundles: list[Bundle], threads: int, device: 
         printed, complaint = child.stdout, child.stderr.strip().splitlines()[-1:]
         complaint = complaint or [f"the measuring process ended with {child.returncode}"]
     except subprocess.TimeoutExpired:
-        printed, complaint = "", [f"no answer within {TIMEOUT_S} s"]
+        printed, complaint = "", [NO_ANSWER]
     rows: list[list[Row]] = []
     for line in printed.splitlines():
         with suppress(msgspec.DecodeError):  # engines talk on stdout too, and one that dies may do so mid-line
@@ -144,8 +153,19 @@ def choose(bundle: Bundle, wanted: str, rows: list[Row], common: Engine | None =
         check_installed(wanted)
         why = "; ".join(f"{row.engine} {row.file}: {row.why}" for row in rows if row.why) or "no graph for it"
         raise EngineError(f"no graph of {bundle.path} runs on engine {wanted!r} here: {why}")
-    best = min(ran, key=lambda row: (row.ms or 0.0) * (WORTH if common and row.engine != common else 1))
+
+    def cost(row: Row) -> tuple[float, bool]:
+        """INT8 last among equals: it has to be faster than FP32 on its engine to be worth its rounding."""
+        ms = (row.ms or 0.0) * (WORTH if common and row.engine != common else 1)
+        return ms, graphs[row.engine, row.file].precision == "int8"
+
+    best = min(ran, key=cost)
     return best.engine, graphs[best.engine, best.file]
+
+
+def candidates(graphs: Iterable[Graph], device: str) -> list[Graph]:
+    """Those worth measuring on a device: an FP16 graph is for GPUs, a CPU turns it back into FP32 at each layer."""
+    return [graph for graph in graphs if device != "cpu" or str(graph.precision) != "fp16"]
 
 
 def check_installed(wanted: str) -> None:

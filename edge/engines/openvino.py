@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import openvino as ov
 
+from edge.engines.caches import gpu_cache
 from edge.engines.session import Device, Engine, Floats, one_by_one
 from edge.errors import EngineError
 
@@ -38,14 +39,20 @@ def open_graph(graph: bytes, weights: bytes, threads: int, device: Device) -> Op
     if device == "gpu" and not has_gpu:
         raise EngineError('no GPU for OpenVINO on this box; set device = "cpu" or "auto"')
     where = "GPU" if has_gpu and device != "cpu" else "CPU"
-    settings: dict[str, object] = {"PERFORMANCE_HINT": "LATENCY"}
-    if where == "CPU":
-        # By itself OpenVINO takes bfloat16 where the processor has it: then "fp32" would not be true.
-        settings |= {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads}
     model = core.read_model(graph, weights) if weights else core.read_model(graph)
     if where == "CPU":
         _fix_batch(model)
-    return OpenvinoSession(core.compile_model(model, where, settings))
+    return OpenvinoSession(core.compile_model(model, where, settings(where, graph, threads)))
+
+
+def settings(where: str, graph: bytes, threads: int) -> dict[str, object]:
+    """What a plugin is told. A GPU's kernels take seconds to compile: they are kept."""
+    told: dict[str, object] = {"PERFORMANCE_HINT": "LATENCY"}
+    if where == "CPU":
+        # By itself OpenVINO takes bfloat16 where the processor has it: then "fp32" would not be true.
+        return told | {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads}
+    folder = gpu_cache(graph, "openvino")
+    return told if folder is None else told | {"CACHE_DIR": str(folder)}
 
 
 def _fix_batch(model: ov.Model) -> None:

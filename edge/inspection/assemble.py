@@ -8,7 +8,7 @@ import msgspec
 
 from edge.bundle import Bundle, Graph, Manifest, open_bundle
 from edge.config import JudgeConfig, Line
-from edge.engines.choose import check_installed, choose, common_engine, measure_all
+from edge.engines.choose import Row, check_installed, choose, common_engine, measure_all
 from edge.engines.measure import example_batch
 from edge.engines.session import Engine, Session, open_graph
 from edge.errors import ConfigError
@@ -129,11 +129,18 @@ def inspector(model: Model, threshold: float | None = None) -> Callable[[Frame],
 def choose_graphs(line: Line, bundles: list[Bundle], say: Callable[[str], None]) -> dict[str, tuple[Engine, Graph]]:
     """The graph of each bundle, by its folder's name: the fastest, on one engine where little is lost by it; one that
     borrows another's network runs it as that one does."""
+    rows = measure_line(line, bundles, say)
+    # A network that several bundles share counts once.
+    common = common_engine({id(measured): measured for measured in rows.values()}.values())
+    return {bundle.path.name: choose(bundle, line.config.engine, rows[bundle.path.name], common) for bundle in bundles}
+
+
+def measure_line(line: Line, bundles: list[Bundle], say: Callable[[str], None]) -> dict[str, list[Row]]:
+    """The measured rows that each bundle goes by, by its folder's name; bundles on one network share one list."""
     measured = {bundle.path.name: _lender(bundle, bundles) for bundle in bundles}
     apart = list({bundle.sha256: bundle for bundle in measured.values()}.values())
     rows = measure_all(apart, line.config.threads, line.config.device, say)
-    common = common_engine(rows.values())
-    return {b.path.name: choose(b, line.config.engine, rows[measured[b.path.name].sha256], common) for b in bundles}
+    return {name: rows[bundle.sha256] for name, bundle in measured.items()}
 
 
 def _lender(bundle: Bundle, bundles: list[Bundle]) -> Bundle:

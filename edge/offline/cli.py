@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from edge.command import JSON, LINE, PATHS, say_on_stderr, to_json
+
+if TYPE_CHECKING:
+    from edge.engines.session import Device
 
 
 @click.command()
@@ -235,10 +238,31 @@ def teach(
 @click.command()
 @click.argument("bundles", nargs=-1, required=True, type=PATHS, metavar="BUNDLE...")
 @click.option("--threads", default=2, show_default=True, help="Threads an engine may use.")
+@click.option(
+    "--device", type=click.Choice(["auto", "cpu", "gpu"]), help="Where to run.  [default: cpu; with --warm auto]"
+)
+@click.option(
+    "--warm", is_flag=True, help="Build what engines keep for a GPU now, and time a first and second opening."
+)
+@click.option(
+    "--batch",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="With --warm: the most images at once, on a line with regions all boxes of a frame.",
+)
 @JSON
-def verify(bundles: tuple[Path, ...], threads: int, as_json: bool) -> None:
+def verify(
+    bundles: tuple[Path, ...], threads: int, device: Device | None, warm: bool, batch: int, as_json: bool
+) -> None:
     """Check bundles: every digest, every graph against its manifest, the golden frame on every engine installed, and
-    that what scores its answer can be read."""
+    that what scores its answer can be read.
+
+    --warm: TensorRT and OpenVINO's GPU plugin build kernels for a graph, for seconds or minutes, and keep them in
+    edge's cache folder. Do it once for each box, engine version and bundle, as the user and with the $CACHE_DIRECTORY
+    of the service (/var/cache/edge), so that no part waits for it. cold_s and warm_s: seconds of the first and the
+    second opening, in one process.
+    """
     from dataclasses import asdict
 
     from rich.console import Console
@@ -246,12 +270,13 @@ def verify(bundles: tuple[Path, ...], threads: int, as_json: bool) -> None:
 
     from edge.bundle import open_bundle
     from edge.errors import EngineError
-    from edge.offline.verify import verify_bundle
+    from edge.offline.verify import Opening, verify_bundle
 
+    opening = Opening(threads, device or ("auto" if warm else "cpu"), warm, batch)
     rows = [
         {"bundle": path.name, **asdict(check)}
         for path in bundles
-        for check in verify_bundle(open_bundle(path), threads=threads)
+        for check in verify_bundle(open_bundle(path), opening=opening)
     ]
     unread = {path.name for path in bundles} - {row["bundle"] for row in rows}
     if unread:
@@ -261,9 +286,11 @@ def verify(bundles: tuple[Path, ...], threads: int, as_json: bool) -> None:
     if as_json:
         click.echo(to_json(rows))
     else:
-        table = Table(*(str(heading) for heading in rows[0])) if rows else Table()
+        headings = [name for name in rows[0] if warm or name not in ("cold_s", "warm_s")] if rows else []
+        table = Table(*headings, box=None)
         for row in rows:
-            table.add_row(*(f"{value:.4g}" if isinstance(value, float) else str(value) for value in row.values()))
+            values = [row[name] for name in headings]
+            table.add_row(*(f"{value:.4g}" if isinstance(value, float) else str(value) for value in values))
         Console().print(table)
     if not all(row["ok"] for row in rows):
         raise SystemExit(1)

@@ -70,14 +70,15 @@ def find_float_layers(
     alone.sort(key=lambda pair: -pair[0])
     layers, without, left = [], [], whole
     for place, (own, node) in enumerate(alone):
-        if left <= allowed or place >= most + 2 or len(without) >= most:
+        if left <= allowed or place >= most + 2 or sum(layer.kept for layer in layers) >= most:
             layers.append(Layer(layer_name(node), own))
             continue
-        after = error(without=[*without, node.name])
+        own_nodes = with_activation(model, node)
+        after = error(without=[*without, *own_nodes])
         kept = after <= HELPS * left
         layers.append(Layer(layer_name(node), own, after, kept))
         if kept:
-            without.append(node.name)
+            without += own_nodes
             left = after
     return Search(whole, left, tuple(layers))
 

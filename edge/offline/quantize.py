@@ -44,7 +44,18 @@ TFLITE_OPS = [
     TFLOperationName.CONCATENATION,
 ]
 # What OpenVINO calls those that stay float.
-OPENVINO_FLOAT = ["MatMul", "Multiply", "ReduceMean", "ReduceMax", "Sqrt", "Subtract", "Power", "PRelu", "Sigmoid", "Tanh"]
+OPENVINO_FLOAT = [
+    "MatMul",
+    "Multiply",
+    "ReduceMean",
+    "ReduceMax",
+    "Sqrt",
+    "Subtract",
+    "Power",
+    "PRelu",
+    "Sigmoid",
+    "Tanh",
+]
 
 
 class _Images(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime has no types
@@ -167,9 +178,7 @@ def _in_float(model: Any) -> list[str]:
     """Convolutions whose data comes from no FakeQuantize."""
     kinds = ("Convolution", "GroupConvolution", "ConvolutionBackpropData", "GroupConvolutionBackpropData")
     layers = [operation for operation in model.get_ordered_ops() if operation.get_type_name() in kinds]
-    return [
-        o.get_friendly_name() for o in layers if o.input_value(0).get_node().get_type_name() != "FakeQuantize"
-    ]
+    return [o.get_friendly_name() for o in layers if o.input_value(0).get_node().get_type_name() != "FakeQuantize"]
 
 
 def quantize_tflite(graph: bytes, calibration: Floats, without: Sequence[str] = ()) -> bytes:

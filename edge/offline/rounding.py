@@ -1,10 +1,10 @@
-"""Round a network's weights to their INT8 grid so that its layers answer as before, not so that each weight is nearest.
+"""Round a network's weights to their INT8 grid so that its layers answer as before, not each to its nearest step.
 
-Rounding every weight to the nearest step moves a layer's answer by all errors together: a kernel that finds edges, whose
-weights cancel on even ground, no longer cancels. Here the error of each weight rounded is made good by those that are
-still to be rounded, as far as the layer's own inputs tell (optimal brain quantisation in GPTQ's order; Frantar et al.
-2023, 3). The weights stay float32 but lie on the grid, largest weight of an output channel = 127 steps, that all three
-quantisers then find, and the graphs cost no time more. EfficientNet-Lite0's features lose half as much.
+Rounding every weight to the nearest step moves a layer's answer by all errors together: a kernel that finds edges,
+whose weights cancel on even ground, no longer cancels. Here the error of each weight rounded is made good by those that
+are still to be rounded, as far as the layer's own inputs tell (optimal brain quantisation in GPTQ's order; Frantar et
+al. 2023, 3). The weights stay float32 but lie on the grid, largest weight of an output channel = 127 steps, that all
+three quantisers then find, and the graphs cost no time more. EfficientNet-Lite0's features lose half as much.
 """
 
 from __future__ import annotations

@@ -5,16 +5,18 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from itertools import product
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from edge.bundle import MANIFEST, Bundle, open_bundle
 from edge.config import Line
 from edge.engines import choose as choosing
 from edge.engines import session
-from edge.engines.choose import Row, choose, measure_all
-from edge.engines.session import installed
+from edge.engines.choose import Row, candidates, choose, graphics, measure_all
+from edge.engines.session import Device, Engine, installed
 from edge.errors import BundleError, EngineError, MissingExtra
 from tests.lines import edit
 
@@ -80,6 +82,24 @@ def test_a_changed_bundle_other_threads_another_box_and_another_edge_measure_ane
     assert measured(changed)[1]
 
 
+def test_a_gpu_that_comes_or_goes_has_the_choice_measured_anew(
+    bundle: Bundle, cache: Path, one_engine: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def said(device: Device) -> list[str]:
+        words: list[str] = []
+        measure_all([bundle], 1, device, words.append)
+        return words
+
+    assert said("auto") and said("cpu")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert said("auto") and not said("auto") and not said("cpu")
+    (tmp_path / "dev" / "dri").mkdir(parents=True)
+    (tmp_path / "dev" / "dri" / "renderD128").touch()
+    (tmp_path / "dev" / "nvidia0").touch()
+    (tmp_path / "dev" / "nvidiactl").touch()
+    assert graphics(tmp_path) == ["nvidia0", "renderD128", "CUDA_VISIBLE_DEVICES="]
+
+
 @pytest.mark.parametrize("data", [b"", b"[", b"[]", b"{}", b'[{"engine":"abacus","file":"a"}]', b'[{"file":"\xff"}]'])
 def test_a_broken_cache_file_is_measured_anew(data: bytes, bundle: Bundle, cache: Path, one_engine: None) -> None:
     file = choosing._cache_file(bundle, 1, "cpu")
@@ -128,6 +148,35 @@ def test_a_second_engine_has_to_be_worth_it(bundle: Bundle) -> None:
     assert common == "openvino"
     assert [choose(bundle, "auto", rows, common)[0] for rows in (gate, near, far)] == ["openvino", "openvino", "onnx"]
     assert choose(bundle, "auto", near)[0] == "onnx"
+
+
+@pytest.mark.skipif(not installed("openvino"), reason="OpenVINO is not here (extra `openvino`)")
+def test_int8_that_is_no_faster_than_fp32_on_its_engine_is_never_used(exported_models: Path) -> None:
+    bundle = open_bundle(exported_models / "segdec-commutator")
+    files = {"fp32": "model.onnx", "int8": "model.int8.onnx"}
+    kinds: list[tuple[Engine, str]] = [(engine, p) for engine in ("onnx", "openvino") for p in ("int8", "fp32")]
+    commons: tuple[Engine | None, ...] = (None, "onnx", "openvino")
+    used = 0
+    for times in product((1.0, 1.0000001, 1.2, 3.0, None), repeat=len(kinds)):
+        ms = dict(zip(kinds, times, strict=True))
+        rows = [Row(engine, files[precision], spent) for (engine, precision), spent in ms.items()]
+        for common, wanted in product(commons, ("auto", "onnx", "openvino")):
+            try:
+                engine, graph = choose(bundle, wanted, rows, common)
+            except EngineError:
+                continue  # nothing ran
+            int8, fp32 = ms[engine, "int8"], ms[engine, "fp32"]
+            if graph.precision == "int8" and fp32 is not None:
+                assert int8 is not None and int8 < fp32
+                used += 1
+    assert used
+
+
+def test_fp16_is_measured_where_a_gpu_may_run_it_alone(bundle: Bundle) -> None:
+    (fp32,) = bundle.manifest.graph
+    fp16 = msgspec.structs.replace(fp32, file="model.fp16.onnx", precision="fp16")
+    assert candidates([fp32, fp16], "cpu") == [fp32]
+    assert candidates([fp32, fp16], "gpu") == candidates([fp32, fp16], "auto") == [fp32, fp16]
 
 
 def test_an_engine_that_cannot_run_all_is_not_the_lines() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import shutil
 from pathlib import Path
 
@@ -12,11 +13,11 @@ import pytest
 from numpy.typing import NDArray
 
 from edge.bundle import MANIFEST, Graph, open_bundle
-from edge.engines.session import ENGINES, Engine, installed, open_session, readable
+from edge.engines.session import ENGINES, Engine, Floats, installed, open_session, readable
 from edge.errors import BundleError
 from edge.golden import TOLERANCE, check_golden
-from edge.offline.verify import verify_bundle
-from tests.lines import edit
+from edge.offline.verify import Opening, verify_bundle
+from tests.lines import called, edit
 
 NAME = "segdec-commutator"
 
@@ -159,3 +160,43 @@ def test_an_untouched_graph_is_far_inside_the_tolerance(bundle_path: Path) -> No
     for row in verify_bundle(bundle):
         assert row.error is not None
         assert row.error < TOLERANCE[precisions[row.graph]] / 2
+
+
+def test_warm_opens_each_graph_twice_on_the_device_asked_for_and_says_how_long(bundle_path: Path) -> None:
+    rows = verify_bundle(open_bundle(bundle_path), opening=Opening(device="auto", warm=True, batch=3))
+    assert rows and all(row.ok for row in rows)
+    for row in rows:
+        assert row.device == "cpu" and row.cold_s is not None and row.warm_s is not None
+        assert row.cold_s > 0 and row.warm_s > 0
+    assert all(row.cold_s is row.warm_s is None for row in verify_bundle(open_bundle(bundle_path)))
+
+
+def test_warm_runs_the_largest_batch_that_it_was_given(bundle_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The engines' own sessions run; only the sizes are noted on the way."""
+    import edge.offline.verify as verify
+
+    sizes: list[int] = []
+    sized = verify._sized
+
+    def noted(batch: Floats, size: int) -> Floats:
+        sizes.append(size)
+        answer = sized(batch, size)
+        assert answer.shape == (size, *batch.shape[1:])
+        return answer
+
+    monkeypatch.setattr(verify, "_sized", noted)
+    graph, engine = some_graph(bundle_path)
+    bundle = open_bundle(bundle_path)
+    assert verify.seconds_to_open(bundle, graph, engine, Opening(batch=5)) > 0
+    assert sizes == [1, 5]
+
+
+def test_the_command_says_where_no_gpu_is(bundle_path: Path) -> None:
+    if any(Path("/dev").glob("nvidia[0-9]*")) or Path("/dev/dri").exists():
+        pytest.skip("a GPU is here")
+    code, out, _ = called("verify", "--warm", "--device", "gpu", bundle_path, "--json")
+    rows = json.loads(out)
+    assert code == 1 and rows and not any(row["ok"] for row in rows)
+    assert all("device" in row["detail"] for row in rows)
+    code, out, _ = called("verify", "--warm", bundle_path)
+    assert code == 0 and "cold_s" in out and "warm_s" in out

@@ -1,0 +1,43 @@
+"""The command `edge doctor`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from edge.command import JSON, PATHS, say_on_stderr, to_json
+
+STYLES = {"ok": "green", "note": "cyan", "warning": "yellow", "problem": "bold red"}
+
+
+@click.command()
+@click.option("--config", type=click.Path(path_type=Path), help="The line's TOML file: its needs are checked too.")
+@click.argument("bundles", nargs=-1, type=PATHS, metavar="[BUNDLE...]")
+@JSON
+def doctor(config: Path | None, bundles: tuple[Path, ...], as_json: bool) -> None:
+    """Is this box fit for edge, and which graphs does it run?
+
+    Looks at processor, cores, governor, memory, GPU, engines, packages, clock and permissions. With a line or bundles
+    it also measures each graph on every engine, as the daemon's first start does, and says which is used: an INT8 graph
+    that is not faster than FP32 here is not. It changes nothing but the cache of measurements.
+
+    A row is ok, a note, a warning or a problem; what the box does not tell is "unknown". Run it as the user of the
+    service, with its $CACHE_DIRECTORY. Exit code 1 when there is a problem.
+    """
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from edge.doctor.examine import examine
+
+    rows = examine(config, bundles, say_on_stderr)
+    if as_json:
+        click.echo(to_json(rows))
+    else:
+        table = Table("check", "state", "found", "what to do", box=None)
+        for row in rows:
+            table.add_row(row.check, Text(row.state, STYLES[row.state]), Text(row.found), Text(row.advice))
+        Console(highlight=False).print(table)
+    if any(row.state == "problem" for row in rows):
+        raise SystemExit(1)

@@ -1,0 +1,94 @@
+"""`edge doctor`, top to bottom: the box, its engines, the line's files, and what measuring says of each bundle."""
+
+from __future__ import annotations
+
+import platform
+import sys
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TypeVar
+
+from edge import __version__
+from edge.bundle import Bundle, open_bundle
+from edge.config import Line, LineConfig, read_line
+from edge.doctor import box, clock, engines, gpu, measured, permissions
+from edge.doctor.diagnosis import Diagnosis
+from edge.engines.choose import cache_folder, choose, measure_all
+from edge.errors import EdgeError
+from edge.inspection.assemble import choose_graphs, line_bundles, measure_line
+
+THREADS = 2  # where no line says
+
+Found = TypeVar("Found")
+
+
+def examine(config: Path | None, bundles: Iterable[Path], say: Callable[[str], None]) -> list[Diagnosis]:
+    """All rows. say: told what is being measured. Raises nothing: a line or bundle that cannot be read is a problem."""
+    rows: list[Diagnosis] = []
+    line = _try("line", rows, read_line, config) if config else None
+    rows += examine_box(line.config if line else None)
+    if line:
+        rows += examine_line(line, say)
+    for path in bundles:
+        name = f"bundle {path.name}"
+        bundle = _try(name, rows, open_bundle, path)
+        if bundle:
+            rows.append(permissions.bundle_files([bundle]))
+            rows += _try(name, rows, _alone, bundle, line, say) or []
+    return rows
+
+
+def examine_box(config: LineConfig | None, root: Path = Path("/")) -> list[Diagnosis]:
+    """What holds for all bundles."""
+    versions, answers = engines.packages(), engines.ask_engines()
+    seen = {engine: answer for engine, answer in answers.items() if isinstance(answer, list)}
+    system = f"edge {__version__}, Python {platform.python_version()} ({sys.executable}), {platform.platform()}"
+    return [
+        Diagnosis("edge", "ok", system),
+        box.cpu(root),
+        box.cores(root, config.threads if config else None),
+        box.governor(root),
+        box.stolen(root),
+        box.memory(root),
+        *gpu.gpu(root, seen, config.device if config else "auto"),
+        *engines.engines(versions, answers, config.engine if config else "auto"),
+        *engines.conflicts(versions),
+        *engines.telemetry(versions, Path.home()),
+        clock.clock(root, clock.kernel_state(), time.time(), clock.written_at()),
+        clock.clock_source(root),
+        permissions.user(),
+        *permissions.cache(cache_folder()),
+        permissions.limits(),
+    ]
+
+
+def examine_line(line: Line, say: Callable[[str], None]) -> list[Diagnosis]:
+    """The line's file, sockets and bundles, and the graphs that its daemon would run."""
+    rows = [permissions.line_file(line.path), *permissions.sockets(line.config)]
+    bundles = _try("bundles", rows, line_bundles, line)
+    if not bundles:
+        return rows
+    rows.append(permissions.bundle_files(bundles.values()))
+    return rows + (_try("graphs", rows, _together, line, list(bundles.values()), say) or [])
+
+
+def _together(line: Line, bundles: list[Bundle], say: Callable[[str], None]) -> list[Diagnosis]:
+    found, chosen = measure_line(line, bundles, say), choose_graphs(line, bundles, say)
+    told = [measured.graphs(bundle, found[bundle.path.name], chosen[bundle.path.name]) for bundle in bundles]
+    return list(dict.fromkeys(row for rows in told for row in rows))
+
+
+def _alone(bundle: Bundle, line: Line | None, say: Callable[[str], None]) -> list[Diagnosis]:
+    threads, device = (line.config.threads, line.config.device) if line else (THREADS, "auto")
+    rows = measure_all([bundle], threads, device, say)[bundle.sha256]
+    return measured.graphs(bundle, rows, choose(bundle, "auto", rows))
+
+
+def _try(check: str, rows: list[Diagnosis], work: Callable[..., Found], *given: object) -> Found | None:
+    """What the work makes of what it is given; where it fails, None and a problem among the rows."""
+    try:
+        return work(*given)
+    except EdgeError as error:
+        rows.append(Diagnosis(check, "problem", str(error)))
+        return None
