@@ -1,49 +1,145 @@
-"""A torch network becomes a graph file: ONNX for ONNX Runtime and OpenVINO, TFLite for LiteRT."""
+"""A torch.export program becomes graph files: ONNX for ONNX Runtime and OpenVINO, OpenVINO's own, TFLite for LiteRT."""
 
 from __future__ import annotations
 
+import contextlib
+import io
+import logging
 import tempfile
 import warnings
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import litert_torch
+import onnx
 import torch
 from torch import Tensor, nn
+from torch.export import Dim, ExportedProgram
+
+from edge.engines.session import Floats
+from edge.errors import DataError
 
 INPUT = "input"
-OPSET = 17  # the oldest with all that is needed, so that engines of some age read it too
+OPSET = 18  # the oldest that the exporter writes, so that engines of some age read it too
 
 
-def to_onnx(module: nn.Module, example: Tensor, outputs: tuple[str, ...]) -> bytes:
-    """One self-contained ONNX file with a free batch axis and batch norms folded into the convolutions.
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Exporters talk of their own deprecations, and of packages that edge does not need."""
+    with (
+        warnings.catch_warnings(),
+        contextlib.redirect_stdout(io.StringIO()),
+        contextlib.redirect_stderr(io.StringIO()),
+    ):
+        warnings.simplefilter("ignore")
+        before = logging.root.manager.disable
+        logging.disable(logging.ERROR)
+        try:
+            yield
+        finally:
+            logging.disable(before)
 
-    example: float32 `(n, c, h, w)`; c, h and w are fixed by it. outputs: names, in the order of the module's answer.
+
+def to_program(module: nn.Module, example: Tensor) -> ExportedProgram:
+    """What was trained, as torch.export keeps it (.pt2): without its Python code, for batches of any size.
+
+    example: float32 `(n, c, h, w)`, n above 1; c, h and w are fixed by it.
     """
-    axes = {name: {0: "n"} for name in (INPUT, *outputs)}
-    with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "model.onnx"
-        # The older exporter folds batch norm and needs no further package; it warns that it is the older one.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        torch.onnx.export(
-            module.eval(),
-            (example,),
-            path,
-            dynamo=False,
-            opset_version=OPSET,
-            input_names=[INPUT],
-            output_names=list(outputs),
-            dynamic_axes=axes,
-        )
-        return path.read_bytes()
+    with quiet():
+        return torch.export.export(module.eval(), (example,), dynamic_shapes=({0: Dim.AUTO},))
 
 
-def to_tflite(module: nn.Module, example: Tensor) -> bytes:
+def save_program(program: ExportedProgram, path: Path) -> None:
+    with quiet():
+        torch.export.save(program, path)
+
+
+def to_onnx(program: ExportedProgram, outputs: Sequence[str]) -> bytes:
+    """One self-contained ONNX file with a free batch axis; batch norms and paddings are folded into the convolutions
+    before or after them, and what is constant is computed.
+
+    outputs: names, in the order of the program's answer. Raises DataError naming the operator that ONNX does not have.
+    """
+    answers = len(program.graph_signature.user_outputs)
+    if answers != len(outputs):
+        raise DataError(f"the program answers with {answers} outputs; the manifest names {', '.join(outputs)}")
+    try:
+        with quiet():
+            made = torch.onnx.export(
+                program,
+                (),
+                dynamo=True,
+                optimize=True,
+                opset_version=OPSET,
+                input_names=[INPUT],
+                output_names=list(outputs),
+                verbose=False,
+            )
+    except torch.onnx.errors.OnnxExporterError as error:
+        raise DataError(f"the program cannot be written as ONNX: {_first_cause(error)}") from error
+    assert made is not None
+    model = made.model_proto
+    _name_batch(model)
+    return bytes(model.SerializeToString())
+
+
+def _first_cause(error: BaseException) -> str:
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return str(error).strip().splitlines()[0]
+
+
+def _name_batch(model: onnx.ModelProto) -> None:
+    """The batch axis is `n` everywhere; the exporter's own name for it changes from run to run."""
+    batch = model.graph.input[0].type.tensor_type.shape.dim[0].dim_param
+    for value in (*model.graph.input, *model.graph.output, *model.graph.value_info):
+        for side in value.type.tensor_type.shape.dim:
+            if side.dim_param == batch:
+                side.dim_param = "n"
+
+
+def to_openvino(graph: bytes) -> tuple[bytes, bytes]:
+    """OpenVINO's own format from ONNX, weights in half precision, for Intel graphics: the XML and its weights."""
+    import openvino as ov
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.xml"
+        ov.save_model(ov.Core().read_model(graph), path, compress_to_fp16=True)
+        return path.read_bytes(), path.with_suffix(".bin").read_bytes()
+
+
+def to_fp16(graph: bytes) -> bytes:
+    """The ONNX graph in half precision, for NVIDIA cards; its input and outputs stay float32."""
+    from onnxruntime.transformers.float16 import convert_float_to_float16
+
+    with quiet():
+        made = convert_float_to_float16(onnx.load_from_string(graph), keep_io_types=True)
+    for number, node in enumerate(made.graph.node):
+        node.name = f"{node.name}_{number}"  # the converter gives several casts one name
+    return bytes(made.SerializeToString())
+
+
+def to_tflite(program: ExportedProgram, shape: Sequence[int]) -> bytes:
     """One TFLite file with a batch of one and float32 `(1, c, h, w)` in, as edge.engines.litert opens it.
 
-    example: float32 `(n, c, h, w)`; its first image fixes the shape.
+    shape: of one picture, `(c, h, w)`. Raises DataError where it cannot be converted.
     """
-    converted = litert_torch.convert(module.eval(), (example[:1],))
+    import litert_torch
+
+    try:
+        with quiet():
+            converted = litert_torch.convert(program.module(), (torch.zeros(1, *shape),))
+    except (RuntimeError, ValueError, NotImplementedError) as error:
+        raise DataError(f"the program cannot be written as TFLite: {_first_cause(error)}") from error
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.tflite"
-        converted.export(str(path))
+        with quiet():
+            converted.export(str(path))
         return path.read_bytes()
+
+
+def fp32_graphs(program: ExportedProgram, outputs: Sequence[str], example: Floats) -> dict[str, bytes]:
+    """The files of a bundle before INT8: FP32 for CPUs, FP16 for graphics. example: `(n, c, h, w)`."""
+    graph = to_onnx(program, outputs)
+    xml, weights = to_openvino(graph)
+    half = {"model.fp16.onnx": to_fp16(graph), "model.fp16.xml": xml, "model.fp16.bin": weights}
+    return {"model.onnx": graph, "model.tflite": to_tflite(program, example.shape[1:]), **half}

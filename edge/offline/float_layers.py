@@ -68,7 +68,9 @@ def find_float_layers(
         progress("each layer alone", number + 1, len(nodes))
         alone.append((error(only=with_activation(model, node)), node))
     alone.sort(key=lambda pair: -pair[0])
-    layers, without, left = [], [], whole
+    layers: list[Layer] = []
+    without: list[str] = []
+    left = whole
     for place, (own, node) in enumerate(alone):
         if left <= allowed or place >= most + 2 or sum(layer.kept for layer in layers) >= most:
             layers.append(Layer(layer_name(node), own))

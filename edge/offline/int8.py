@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 
 from edge.engines.session import Floats
+from edge.offline.export import quiet
 from edge.offline.float_layers import Search, find_float_layers, run_all
 from edge.offline.quantize import quantize_onnx, quantize_openvino, quantize_tflite, ranges_of
 from edge.offline.rounding import round_weights
@@ -62,14 +63,16 @@ def make_int8(
         floats["onnx"] = found.kept
     if "openvino" in formats:
         progress(STEPS[1], 0, 1)
-        xml, weights, floats["openvino"] = quantize_openvino(rounded, calibration, max(allowed, found.left))
+        with quiet():
+            xml, weights, floats["openvino"] = quantize_openvino(rounded, calibration, probes, max(allowed, found.left))
         files |= {"model.int8.xml": xml, "model.int8.bin": weights}
     if "tflite" in formats and tflite is not None:
         progress(STEPS[2], 0, 1)
         on_grid, scopes = with_weights(tflite, before, model)
         unnamed = sum(n.op_type in ("Conv", "ConvTranspose") for n in model.graph.node) - len(scopes)
         without = [scopes[name] for name in found.kept if name in scopes]
-        files["model.int8.tflite"] = quantize_tflite(on_grid, calibration, without)
+        with quiet():
+            files["model.int8.tflite"] = quantize_tflite(on_grid, calibration, without)
         floats["litert"] = [name for name in found.kept if name in scopes]
     return Made(files, found, floats, unnamed)
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import re
 import tempfile
-import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -111,11 +110,13 @@ def quantize_onnx(model: onnx.ModelProto, ranges: Any, only: Sequence[str] = (),
     return bytes(made.model.model.SerializeToString())
 
 
-def quantize_openvino(graph: bytes, calibration: Floats, allowed: float) -> tuple[bytes, bytes, list[str]]:
+def quantize_openvino(
+    graph: bytes, calibration: Floats, probes: Sequence[Floats], allowed: float
+) -> tuple[bytes, bytes, list[str]]:
     """OpenVINO's own format by NNCF with accuracy control: the XML, its weights, the layers that it left in float.
 
-    graph: FP32 ONNX. allowed: error of the outputs, as a share of their deviation, beyond which NNCF gives layers back
-    to float, those first that help most.
+    graph: FP32 ONNX. probes: the inputs that accuracy is watched on. allowed: error of the outputs, as a share of their
+    deviation, beyond which NNCF gives layers back to float, those first that help most.
     """
     import nncf
     import openvino as ov
@@ -130,7 +131,7 @@ def quantize_openvino(graph: bytes, calibration: Floats, allowed: float) -> tupl
     folding.register_pass(ConstantFolding())  # else NNCF takes the wrong axis of depthwise weights for the channels
     folding.run_passes(model)
     images = [calibration[i : i + 1] for i in range(len(calibration))]
-    expected = outputs_of(ov.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"}), images)
+    expected = outputs_of(ov.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"}), probes)
 
     def likeness(compiled: Any, inputs: Any) -> tuple[float, list[float]]:
         own = [outputs_of(compiled, [image]) for image in inputs]
@@ -138,21 +139,19 @@ def quantize_openvino(graph: bytes, calibration: Floats, allowed: float) -> tupl
         return 1 - output_error(expected, [answer[0] for answer in own]), [1 - error for error in each]
 
     present = {operation.get_type_name() for operation in model.get_ops()}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        found = nncf.quantize_with_accuracy_control(
-            model,
-            calibration_dataset=nncf.Dataset(images),
-            validation_dataset=nncf.Dataset(images),
-            validation_fn=likeness,
-            max_drop=allowed,
-            subset_size=len(images),
-            ignored_scope=nncf.IgnoredScope(types=[name for name in OPENVINO_FLOAT if name in present]),
-            advanced_quantization_parameters=AdvancedQuantizationParameters(
-                activations_range_estimator_params=RangeEstimatorParametersSet.MINMAX,
-                overflow_fix=OverflowFix.DISABLE,  # it would halve the first layer's range, on which its weights lie
-            ),
-        )
+    found = nncf.quantize_with_accuracy_control(
+        model,
+        calibration_dataset=nncf.Dataset(images),
+        validation_dataset=nncf.Dataset(list(probes)),
+        validation_fn=likeness,
+        max_drop=allowed,
+        subset_size=len(images),
+        ignored_scope=nncf.IgnoredScope(types=[name for name in OPENVINO_FLOAT if name in present]),
+        advanced_quantization_parameters=AdvancedQuantizationParameters(
+            activations_range_estimator_params=RangeEstimatorParametersSet.MINMAX,
+            overflow_fix=OverflowFix.DISABLE,  # it would halve the first layer's range, on which its weights lie
+        ),
+    )
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.xml"
         ov.save_model(found, path, compress_to_fp16=False)

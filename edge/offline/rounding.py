@@ -43,7 +43,7 @@ def round_weights(graph: bytes, inputs: Floats, progress: Progress, seed: int = 
         progress("rounding weights", number + 1, len(layers))
         tensor = weights[layer.input[1]]
         tensor.CopyFrom(numpy_helper.from_array(_rounded_layer(layer, tensor, seen.get(layer.name)), tensor.name))
-    return model.SerializeToString()
+    return bytes(model.SerializeToString())
 
 
 def attribute(node: onnx.NodeProto, name: str, default: list[int]) -> list[int]:

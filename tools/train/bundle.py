@@ -6,12 +6,12 @@ import argparse
 import datetime
 import hashlib
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 import numpy as np
-import tomli_w
 import torch
 from numpy.typing import NDArray
 
@@ -21,12 +21,13 @@ from edge.errors import DataError
 from edge.inspection.assemble import JUDGES
 from edge.inspection.judge import Judge
 from edge.inspection.model import Model
-from edge.offline.export import to_onnx, to_tflite
+from edge.offline.calibrate import IMAGES, choose, inputs, recipe_of, write_recipe
+from edge.offline.export import fp32_graphs, save_program, to_program
+from edge.offline.int8 import full_range, make_int8
 from edge.offline.pack import ARRAYS, write_bundle
-from edge.offline.quantize import quantize_onnx, quantize_tflite
+from edge.offline.report import progress_bar
+from edge.offline.samples import Sample as Picture
 from edge.records import Frame
-from edge.vision.image import prepare
-from edge.vision.patches import cut
 from tools.train.data import Sample, read_grey, read_samples, split
 from tools.train.density_fit import fit_density
 from tools.train.equalise import equalised
@@ -34,9 +35,10 @@ from tools.train.recipe import EACH, Recipe, read_recipe, read_recipes
 from tools.train.tasks import TASKS
 from tools.train.trainer import build
 
-CALIBRATION_IMAGES = 64
-PATCHES_AN_IMAGE = 4
 IMAGE_LABEL_QUANTILE = 0.995
+EQUALISING = 64  # images that the ranges of channels are taken from
+
+Progress = Callable[[str, int, int], None]
 
 
 def learns_defects(recipe: Recipe) -> bool:
@@ -67,63 +69,28 @@ def load_network(recipe: Recipe, run: Path) -> torch.nn.Module:
     return TASKS[recipe.network].exported(network).eval()
 
 
-def draw_calibration(recipe: Recipe, training: list[Sample]) -> list[Sample]:
-    """As many defective as good images; good ones alone for what was taught on good ones alone."""
-    rng = np.random.default_rng(recipe.seed)
-    good = [s for s in training if not s.defective and (learns_defects(recipe) or s.split == "train")]
-    bad = [s for s in training if s.defective and learns_defects(recipe)]
-    some_bad = [bad[i] for i in rng.permutation(len(bad))[: CALIBRATION_IMAGES // 2]]
-    return some_bad + [good[i] for i in rng.permutation(len(good))[: CALIBRATION_IMAGES - len(some_bad)]]
+def candidates(recipe: Recipe, training: list[Sample]) -> list[Picture]:
+    """What INT8 may be calibrated on: the training images; good ones alone for what was taught on good ones alone."""
+    usable = [s for s in training if learns_defects(recipe) or (s.split == "train" and not s.defective)]
+    return [Picture(s.path, s.surface, s.kind, s.mask) for s in usable]
 
 
-def calibration_inputs(recipe: Recipe, chosen: list[Sample]) -> Floats:
-    """`(n, c, h, w)`: the images as the line prepares them, or a few random patches of each."""
-    rule = recipe.input
-    inputs = [prepare(read_grey(s.path), rule) for s in chosen]
-    if not rule.patch:
-        return np.concatenate(inputs)
-    rng = np.random.default_rng(recipe.seed)
-    cuts = [cut(image[0, 0], rule.patch, rule.stride) for image in inputs]
-    return np.concatenate([rng.choice(patches, min(len(patches), PATCHES_AN_IMAGE), replace=False) for patches in cuts])
-
-
-def how_drawn(recipe: Recipe) -> str:
-    drawn = "half defective, half good" if learns_defects(recipe) else "good images of the train split"
-    return f"{drawn}; up to {PATCHES_AN_IMAGE} random patches of each" if recipe.input.patch else drawn
-
-
-def write_calibration(path: Path, recipe: Recipe, roots: list[Path], chosen: list[Sample], drawn: str) -> None:
-    """calibration/<name>/recipe.toml: enough to draw the same images again and to know them by their digests."""
-    images = []
-    for sample in chosen:
-        root = next(r for r in roots if sample.path.is_relative_to(r))
-        digest = hashlib.sha256(sample.path.read_bytes()).hexdigest()
-        images.append({"path": str(sample.path.relative_to(root)), "sha256": digest})
-    table = {
-        "bundle": recipe.name,
-        "data": recipe.data,
-        "surfaces": recipe.surfaces,
-        "folds": sorted({s.fold for s in chosen}),
-        "drawn": f"{drawn}, by numpy's default generator",
-        "seed": recipe.seed,
-        "count": len(chosen),
-        "image": images,
-    }
-    path.mkdir(parents=True, exist_ok=True)
-    (path / "recipe.toml").write_text(tomli_w.dumps(table))
-
-
-def make_graphs(recipe: Recipe, network: torch.nn.Module, calibration: Floats) -> dict[str, bytes]:
+def make_graphs(
+    recipe: Recipe, network: torch.nn.Module, usable: list[Picture], run: Path, progress: Progress
+) -> tuple[dict[str, bytes], list[Picture]]:
+    """The files of the bundle, and the images that INT8 was calibrated on. The program is left in the run's folder."""
+    some = inputs(recipe.input, usable[:: max(1, len(usable) // EQUALISING)], recipe.seed)
     if recipe.equalise:
-        network = equalised(network, calibration)
-    example = torch.from_numpy(calibration[:2].copy())
-    onnx, tflite = to_onnx(network, example, TASKS[recipe.network].outputs), to_tflite(network, example)
-    files = {"model.onnx": onnx, "model.tflite": tflite}
-    if "onnx" in recipe.int8:
-        files["model.int8.onnx"] = quantize_onnx(onnx, calibration, recipe.float_layers.get("onnx", ()))
-    if "tflite" in recipe.int8:
-        files["model.int8.tflite"] = quantize_tflite(tflite, calibration, recipe.float_layers.get("tflite", ()))
-    return files
+        network = equalised(network, some)
+    program = to_program(network, torch.from_numpy(some[:2].copy()))
+    save_program(program, run / "model.pt2")
+    files = fp32_graphs(program, TASKS[recipe.network].outputs, some)
+    session = open_session("onnx", files["model.onnx"], 2, "cpu")
+    chosen = choose(session, recipe.input, usable, IMAGES, recipe.seed, progress)
+    session.close()
+    calibration = full_range(inputs(recipe.input, chosen, recipe.seed), recipe.input)
+    made = make_int8(files["model.onnx"], files["model.tflite"], calibration, progress)
+    return {**files, **made.files}, chosen
 
 
 def open_judge(fields: dict[str, object], graph: bytes) -> Judge:
@@ -217,15 +184,18 @@ def make_bundle(path: Path, recipe: Recipe, roots: list[Path], runs: Path, out: 
         raise DataError(f"{path}: a {recipe.network} has no training run; its bundle is made elsewhere")
     network = load_network(recipe, runs / recipe.name)
     training, validation = split([s for surface in recipe.surfaces for s in read_samples(roots, surface)])
-    chosen = draw_calibration(recipe, training)
-    files = make_graphs(recipe, network, calibration_inputs(recipe, chosen))
+    usable = candidates(recipe, training)
+    with progress_bar() as progress:
+        files, chosen = make_graphs(recipe, network, usable, runs / recipe.name, progress)
     fields = manifest_fields(recipe, path, runs / recipe.name, training)
     if "latent" in TASKS[recipe.network].outputs:
         session = open_session("onnx", files["model.onnx"], 2, "cpu")
         files[ARRAYS], fields["thresholds"] = fit_density(session, recipe, scoring(recipe), training, validation)
     else:
         fields["thresholds"] = set_thresholds(recipe, open_judge(fields, files["model.onnx"]), validation)
-    write_calibration(calibration / recipe.name, recipe, roots, chosen, how_drawn(recipe))
+    fp32 = hashlib.sha256(files["model.onnx"]).hexdigest()
+    drawn = recipe_of(recipe.name, recipe.data, roots, chosen, recipe.seed, len(usable), fp32)
+    write_recipe(calibration / recipe.name, drawn)
     return write_bundle(out / recipe.name, fields, files, recipe.seed)
 
 

@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator
 
 import numpy as np
+import onnx
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
@@ -23,8 +24,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from edge.bundle import Precision
 from edge.engines.session import ENGINES, READS, Engine, Floats, open_session
 from edge.errors import EngineError
-from edge.offline.export import to_onnx, to_tflite
-from edge.offline.quantize import quantize_onnx, quantize_tflite
+from edge.offline.export import to_onnx, to_program, to_tflite
+from edge.offline.quantize import quantize_onnx, quantize_tflite, ranges_of
 from tools.train.networks.drae import SIDE, Drae, Halving, Widths, on_the_line
 
 WIDTHS = (4, 8, 12, 16)
@@ -60,10 +61,11 @@ def gflop(widths: Widths, halving: Halving) -> float:
 
 def graphs(net: nn.Module, images: Floats) -> Iterator[tuple[str, Precision, bytes]]:
     """The four files of a bundle: format, precision and bytes."""
-    example = torch.from_numpy(images[:2])
-    onnx, tflite = to_onnx(net, example, ("reconstruction",)), to_tflite(net, example)
-    yield "onnx", "fp32", onnx
-    yield "onnx", "int8", quantize_onnx(onnx, images)
+    program = to_program(net, torch.from_numpy(images[:2]))
+    graph, tflite = to_onnx(program, ("reconstruction",)), to_tflite(program, images.shape[1:])
+    model = onnx.load_from_string(graph)
+    yield "onnx", "fp32", graph
+    yield "onnx", "int8", quantize_onnx(model, ranges_of(model, images))
     yield "tflite", "fp32", tflite
     yield "tflite", "int8", quantize_tflite(tflite, images)
 

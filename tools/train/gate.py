@@ -24,20 +24,21 @@ from numpy.typing import NDArray
 from rich.progress import Progress
 
 from edge.bundle import Bundle, Precision, Targets, Thresholds, Training
-from edge.engines.session import READS, Engine, Floats, Session, open_session
+from edge.engines.session import Engine, Floats, Session, open_session
+from edge.offline.calibrate import EACH_SURFACE, choose, inputs, recipe_of, write_recipe
 from edge.offline.clusters import MARGIN, QUANTILE
-from edge.offline.export import to_onnx, to_tflite
+from edge.offline.export import fp32_graphs, save_program, to_program
+from edge.offline.int8 import full_range, make_int8
 from edge.offline.pack import ARRAYS, set_measured, write_bundle
-from edge.offline.quantize import quantize_onnx, quantize_tflite
+from edge.offline.report import progress_bar
+from edge.offline.samples import Sample as Picture
 from edge.vision.image import InputRule, prepare
-from tools.train.bundle import write_calibration
 from tools.train.data import Sample, read_grey, read_samples
 from tools.train.gate_fit import COMPONENTS, Fitted, figures, fit, read_embeddings
 from tools.train.networks.backbone import TextureStatistics
 from tools.train.recipe import Recipe, read_recipe
 
 THREADS = 2
-CALIBRATION_PER_SURFACE = 8
 CALIBRATION_FOLDS = (0, 1, 2)
 REPORT_FOLD = 4
 # The engines whose features are fitted on: the quickest of each precision; the others differ by rounding.
@@ -46,6 +47,9 @@ ALL: tuple[tuple[Engine, Precision], ...] = (
     *(("onnx", "fp32"), ("openvino", "fp32")),
     *(("onnx", "int8"), ("openvino", "int8"), ("litert", "int8")),
 )
+STAMP = "graphs.json"
+OUTPUTS = ("features", "cells")
+SUFFIXES: dict[Engine, str] = {"onnx": ".onnx", "openvino": ".xml", "litert": ".tflite"}
 EMBEDDINGS = Path(__file__).with_name("gate_attributes.toml")
 TEXTURES = ("brick", "grass", "gravel")
 
@@ -85,39 +89,62 @@ def textures() -> list[Sample]:
     return [Sample(folder / f"{name}.png", name, "test", "good", None, REPORT_FOLD, name) for name in TEXTURES]
 
 
-def draw_calibration(recipe: Recipe, fitted: list[Sample]) -> list[Sample]:
-    """A few of each surface; half of them defective where there are any."""
-    rng = np.random.default_rng(recipe.seed)
-    chosen: list[Sample] = []
-    for surface in recipe.surfaces:
-        own = [s for s in fitted if s.surface == surface and s.fold in CALIBRATION_FOLDS]
-        own = [own[i] for i in rng.permutation(len(own))]
-        bad = [s for s in own if s.defective][: CALIBRATION_PER_SURFACE // 2]
-        chosen += bad + [s for s in own if not s.defective][: CALIBRATION_PER_SURFACE - len(bad)]
-    return chosen
+def candidates(fitted: list[Sample]) -> list[Picture]:
+    """What INT8 may be calibrated on."""
+    return [Picture(s.path, s.surface, s.kind, s.mask) for s in fitted if s.fold in CALIBRATION_FOLDS]
 
 
-def make_graphs(run: Path, calibration: Floats) -> dict[str, bytes]:
-    """The four graphs, made once and kept in the run's folder; delete them there to make them anew."""
-    names = ("model.onnx", "model.int8.onnx", "model.tflite", "model.int8.tflite")
-    if not all((run / name).is_file() for name in names):
-        network = TextureStatistics().eval()
-        example = torch.from_numpy(calibration[:2].copy())
-        onnx, tflite = to_onnx(network, example, ("features", "cells")), to_tflite(network, example)
-        made = (onnx, quantize_onnx(onnx, calibration), tflite, quantize_tflite(tflite, calibration))
-        for name, data in zip(names, made, strict=True):
-            (run / name).write_bytes(data)
-    return {name: (run / name).read_bytes() for name in names}
+def make_graphs(recipe: Recipe, run: Path, usable: list[Picture]) -> tuple[dict[str, bytes], list[Picture]]:
+    """The graphs and the images that INT8 was calibrated on; made once and kept in the run's folder: delete graphs.json
+    there to make them anew."""
+    kept = kept_graphs(run)
+    if kept is not None:
+        known = {str(picture.path): picture for picture in usable}
+        return kept, [known[path] for path in json.loads((run / STAMP).read_text())["chosen"]]
+    network = TextureStatistics().eval()
+    some = inputs(recipe.input, usable[:1], recipe.seed)
+    program = to_program(network, torch.from_numpy(some))
+    save_program(program, run / "model.pt2")
+    files = fp32_graphs(program, OUTPUTS, some)
+    with progress_bar() as progress:
+        session = open_session("onnx", files["model.onnx"], THREADS, "cpu")
+        count = EACH_SURFACE * len(recipe.surfaces)
+        chosen = choose(session, recipe.input, usable, count, recipe.seed, progress)
+        session.close()
+        calibration = full_range(inputs(recipe.input, chosen, recipe.seed), recipe.input)
+        files |= make_int8(files["model.onnx"], files["model.tflite"], calibration, progress).files
+    for name, data in files.items():
+        (run / name).write_bytes(data)
+    (run / STAMP).write_text(json.dumps({"files": list(files), "chosen": [str(picture.path) for picture in chosen]}))
+    return files, chosen
 
 
-def graph_name(engine: Engine, precision: Precision) -> str:
-    return f"model.{'int8.' if precision == 'int8' else ''}{READS[engine][-1]}"
+def kept_graphs(run: Path) -> dict[str, bytes] | None:
+    """Those that `make_graphs` left there; None where it has not been run."""
+    if not (run / STAMP).is_file():
+        return None
+    return {name: (run / name).read_bytes() for name in json.loads((run / STAMP).read_text())["files"]}
+
+
+def opened(engine: Engine, precision: Precision, files: dict[str, bytes]) -> tuple[bytes, Session]:
+    """The graph that the engine reads in that precision, and a session on it."""
+    name = f"model.int8{SUFFIXES[engine]}" if precision == "int8" else "model.onnx"
+    weights = files[name.replace(".xml", ".bin")] if name.endswith(".xml") else b""
+    return files[name], open_session(engine, files[name], THREADS, "cpu", weights)
 
 
 def features_of(
-    engine: Engine, graph: bytes, samples: list[Sample], rule: InputRule, cache: Path, bar: Progress
+    engine: Engine,
+    precision: Precision,
+    files: dict[str, bytes],
+    samples: list[Sample],
+    rule: InputRule,
+    run: Path,
+    bar: Progress,
 ) -> Floats:
-    """`(n, views * d)`, a row for each sample; rows that the cache has of this very graph are not run again."""
+    """`(n, views * d)`, a row for each sample; rows that the run's folder has of this very graph are not run again."""
+    graph, session = opened(engine, precision, files)
+    cache = run / f"features-{engine}-{precision}.npz"
     digest = hashlib.sha256(graph).hexdigest()
     known: dict[str, Floats] = {}
     if cache.is_file():
@@ -127,12 +154,11 @@ def features_of(
     keys = [f"{s.path.resolve()}|{s.path.stat().st_size}" for s in samples]
     missing = [(key, s) for key, s in zip(keys, samples, strict=True) if key not in known]
     task = bar.add_task(cache.stem, total=len(samples), completed=len(samples) - len(missing))
+    for key, sample in missing:
+        known[key] = np.copy(session.run(prepare(read_grey(sample.path), rule))[0]).reshape(-1)
+        bar.advance(task)
+    session.close()
     if missing:
-        session = open_session(engine, graph, THREADS, "cpu")
-        for key, sample in missing:
-            known[key] = np.copy(session.run(prepare(read_grey(sample.path), rule))[0]).reshape(-1)
-            bar.advance(task)
-        session.close()
         np.savez(cache, graph=digest, keys=list(known), features=np.stack(list(known.values())))
     return np.stack([known[key] for key in keys])
 
@@ -181,7 +207,7 @@ def write_gate(
         "kind": "gate",
         "surfaces": recipe.surfaces,
         "input": recipe.input,
-        "outputs": ("features", "cells"),
+        "outputs": OUTPUTS,
         "thresholds": Thresholds(how=how),
         "targets": Targets(frame_ms=recipe.target_frame_ms),
         "training": Training(
@@ -207,10 +233,8 @@ def report_on(
     frames = [read_grey(s.path) for s in parts.reported[:: max(1, len(parts.reported) // 60)]]
     answer: dict[str, dict[str, Any]] = {}
     for engine, precision in ALL:
-        graph = graphs[graph_name(engine, precision)]
-        cache = run / f"features-{engine}-{precision}.npz"
-        called = fitted.called(features_of(engine, graph, samples, recipe.input, cache, bar))
-        session = open_session(engine, graph, THREADS, "cpu")
+        called = fitted.called(features_of(engine, precision, graphs, samples, recipe.input, run, bar))
+        _, session = opened(engine, precision, graphs)
         times = frame_ms(session, frames, recipe.input)
         session.close()
         answer[f"{engine}-{precision}"] = {**figures(surface, called, defective, recipe.surfaces), **times}
@@ -221,20 +245,18 @@ def make_gate(path: Path, roots: list[Path], unseen: list[str], run: Path, out: 
     recipe = read_recipe(path)
     run.mkdir(parents=True, exist_ok=True)
     parts = draw_parts(recipe, roots, unseen)
-    chosen = draw_calibration(recipe, parts.fitted)
-    graphs = make_graphs(run, np.concatenate([prepare(read_grey(s.path), recipe.input) for s in chosen]))
+    usable = candidates(parts.fitted)
+    graphs, chosen = make_graphs(recipe, run, usable)
     with Progress() as bar:
-        taught = [
-            features_of(e, graphs[graph_name(e, p)], parts.fitted, recipe.input, run / f"features-{e}-{p}.npz", bar)
-            for e, p in TAUGHT
-        ]
+        taught = [features_of(e, p, graphs, parts.fitted, recipe.input, run, bar) for e, p in TAUGHT]
         fitted = fit_on_both(recipe, parts.fitted, taught)
         by_graph = report_on(recipe, parts, graphs, fitted, run, bar)
     thresholds = dict(zip(fitted.surfaces, fitted.thresholds.round(2).tolist(), strict=True))
     counts = {"fitted": len(parts.fitted), "reported": len(parts.reported), "unseen": len(parts.unseen)}
     (run / "report.json").write_text(json.dumps({**counts, "thresholds": thresholds, "graphs": by_graph}, indent=1))
-    drawn = f"{CALIBRATION_PER_SURFACE} of each surface, half defective where there are any"
-    write_calibration(calibration / recipe.name, recipe, roots, chosen, drawn)
+    fp32 = hashlib.sha256(graphs["model.onnx"]).hexdigest()
+    drawn = recipe_of(recipe.name, recipe.data, roots, chosen, recipe.seed, len(usable), fp32)
+    write_recipe(calibration / recipe.name, drawn)
     command = f"python -m tools.train.gate {path}"
     write_gate(out / recipe.name, recipe, fitted, graphs, len(parts.fitted), command)
     shares = ("seen", "unseen", "harmonic_mean")

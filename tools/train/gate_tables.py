@@ -29,7 +29,7 @@ from tools.train.gate import (
     draw_parts,
     features_of,
     fit_on_both,
-    graph_name,
+    kept_graphs,
     surfaces_not_taught,
 )
 from tools.train.gate_fit import UNSEEN, Fitted, Names, Reals, read_embeddings
@@ -85,20 +85,14 @@ class Material:
 
 def gather(recipe: Recipe, parts: Parts, run: Path) -> Material:
     """Raises DataError where the gate's graphs are not there yet."""
-    graphs = {(e, p): run / graph_name(e, p) for e, p in TAUGHT}
-    for path in graphs.values():
-        if not path.is_file():
-            raise DataError(f"{path} is not there; run python -m tools.train.gate first")
+    graphs = kept_graphs(run)
+    if graphs is None:
+        raise DataError(f"the graphs are not in {run}; run python -m tools.train.gate first")
     with Progress() as bar:
 
         def look(which: tuple[int, ...], samples: list[Sample]) -> list[Floats]:
             pairs = [TAUGHT[i] for i in which]
-            caches = [run / f"features-{e}-{p}.npz" for e, p in pairs]
-            data = [graphs[pair].read_bytes() for pair in pairs]
-            return [
-                features_of(e, d, samples, recipe.input, c, bar)
-                for (e, _), d, c in zip(pairs, data, caches, strict=True)
-            ]
+            return [features_of(e, p, graphs, samples, recipe.input, run, bar) for e, p in pairs]
 
         both = look((0, 1), parts.fitted)
         (seen,), (unseen,) = look((1,), parts.reported), look((1,), parts.unseen)

@@ -9,14 +9,13 @@ from typing import Literal
 
 import msgspec
 
-from edge.bundle import Format
 from edge.errors import DataError
 from edge.vision.image import InputRule
 
 EACH = "{surface}"
 # What only the bundle depends on, not the training.
 BUNDLING = (
-    *("name", "licence", "data", "equalise", "float_layers", "int8", "pass_good", "measure", "pooling", "blur", "heat"),
+    *("name", "licence", "data", "equalise", "pass_good", "measure", "pooling", "blur", "heat"),
     *("target_frame_ms", "target_patch_ms"),
 )
 
@@ -27,8 +26,7 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     crops: patches drawn an epoch (CAE).
 
     warp: each image is shifted and scaled by up to this share and turned by as many right angles. equalise: see
-    tools.train.equalise. float_layers: those that INT8 hurts most, kept float in the INT8 graph of that format.
-    int8: formats whose INT8 graph is fit to ship.
+    tools.train.equalise.
     halving, rotation, noise: of a DRAE: which block of a stage halves, by up to how many radians an image is turned,
     the share of patches that get noise. restarts: how often the learning rate starts anew, at a third of its last peak.
     loss: of a reconstruction, in the training. measure, pooling, blur, heat: on the line, as in edge.bundle.Scoring.
@@ -59,8 +57,6 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     warp: float = 0.0
     crops: int = 10_000
     equalise: bool = False
-    float_layers: dict[Format, tuple[str, ...]] = {}
-    int8: tuple[Format, ...] = ("onnx", "tflite")
     pass_good: float = 0.98
     loss: Literal["l2", "ssim"] = "l2"
     measure: Literal["l2", "ssim"] = "l2"
