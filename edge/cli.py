@@ -14,7 +14,7 @@ from edge import __version__
 from edge.command import HELP, JSON, LINE, PATHS, Group, say_on_stderr, to_json
 from edge.doctor.cli import doctor
 from edge.offline.cli import accept, evaluate, teach, verify
-from edge.offline.graphs_cli import parity
+from edge.offline.graphs_cli import export, parity, quantize
 
 
 @click.group("edge", cls=Group, context_settings=HELP)
@@ -208,7 +208,7 @@ def inspect(config: Path, images: tuple[Path, ...], pictures: Path | None, as_js
         raise SystemExit(1)
 
 
-for command in (evaluate, accept, teach, verify, parity, doctor):
+for command in (evaluate, accept, teach, verify, export, quantize, parity, doctor):
     main.add_command(command)
 
 

@@ -10,6 +10,110 @@ from edge.command import JSON, PATHS, to_json
 
 
 @click.command()
+@click.argument("model", type=PATHS, metavar="MODEL.pt2|MODEL.onnx")
+@click.option("--manifest", required=True, type=PATHS, help="TOML with the manifest's keys: what the network is for.")
+@click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="The bundle's folder.")
+@click.option("--arrays", type=PATHS, help="The .npz that a gate or a density needs.")
+@click.option(
+    "--format",
+    "formats",
+    multiple=True,
+    type=click.Choice(["openvino", "tflite", "fp16"]),
+    default=("openvino", "tflite", "fp16"),
+    show_default=True,
+    help="What is wanted besides FP32 ONNX; fp16: for graphics cards.",
+)
+@JSON
+def export(
+    model: Path, manifest: Path, out: Path, arrays: Path | None, formats: tuple[str, ...], as_json: bool
+) -> None:
+    """Make a bundle from a trained network: a torch.export program (.pt2), or ONNX.
+
+    \b
+    .pt2    saved by torch.export.save, its batch axis dynamic: becomes ONNX, OpenVINO's own format and TFLite
+    .onnx   one file with its weights inside: becomes ONNX and OpenVINO's own format (TFLite from a .pt2 alone)
+
+    The manifest names kind, surfaces, input, outputs, thresholds, scoring, targets and training, as in any bundle of
+    exported_models; graph, golden, arrays, measured and parity are made here. Batch norms and constants are folded; the
+    manifest's mean and std too where that is exact (the manifest then says 0 and 1). Every graph is compared with the
+    model on a golden frame before the bundle appears, whole or not at all. Next: edge quantize, edge parity.
+    """
+    from edge.offline.export_bundle import export_bundle
+    from edge.offline.report import progress_bar
+
+    with progress_bar() as progress:
+        bundle, apart = export_bundle(model, manifest, out, arrays, progress, formats)
+    if as_json:
+        click.echo(to_json({"bundle": str(bundle.path), "sha256": bundle.sha256, "apart": apart}))
+        return
+    click.echo(f"{bundle.path}: {', '.join(graph.file for graph in bundle.manifest.graph)}")
+    for name, share in apart.items():
+        click.echo(f"{name} differs from the model by {share:.1e} of its range")
+
+
+@click.command()
+@click.argument("bundle", type=PATHS)
+@click.option("--calibration", required=True, type=PATHS, help="A folder of images to calibrate on, as the line's.")
+@click.option("--recipe", type=PATHS, help="Calibrate on the very images of this recipe.toml.")
+@click.option("--count", default=64, show_default=True, type=click.IntRange(min=8), help="How many images are chosen.")
+@click.option("--seed", default=1, show_default=True, help="Of whatever is drawn.")
+@click.option(
+    "--allowed",
+    default=0.05,
+    show_default=True,
+    type=click.FloatRange(min=0),
+    help="Error of the outputs, as a share of their deviation, from which on layers are given back to float.",
+)
+@click.option("--most", default=3, show_default=True, help="So many layers may stay in float.")
+@click.option(
+    "--into",
+    default=Path("calibration"),
+    show_default=True,
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Where BUNDLE/recipe.toml is written.",
+)
+@JSON
+def quantize(
+    bundle: Path,
+    calibration: Path,
+    recipe: Path | None,
+    count: int,
+    seed: int,
+    allowed: float,
+    most: int,
+    into: Path,
+    as_json: bool,
+) -> None:
+    """Make a BUNDLE's INT8 graphs, one for each engine, from its FP32 ones.
+
+    \b
+    CALIBRATION/<surface>/{train,test}/{good,<kind>}/*    any subset; or any folder of images of the one surface
+
+    The images are chosen, not taken: as many of each surface, half of them defective where there are any, the farthest
+    apart by what the FP32 network answers. recipe.toml keeps their names, digests and the seed, so that the same graphs
+    can be made again, bit for bit. Weights are rounded so that each layer answers as before; then each layer is
+    quantised alone, and those that INT8 hurts stay in float as long as that helps. Next: edge parity.
+    """
+    from edge.bundle import open_bundle
+    from edge.offline.calibrate import read_recipe, write_recipe
+    from edge.offline.quantize_bundle import quantize_bundle
+    from edge.offline.quantize_report import layers_table, notes
+    from edge.offline.report import print_tables, progress_bar
+
+    again = read_recipe(recipe) if recipe else None
+    with progress_bar() as progress:
+        opened = open_bundle(bundle)
+        made, int8, drawn = quantize_bundle(opened, calibration, progress, again, count, seed, allowed, most)
+    where = write_recipe(into / made.manifest.name, drawn)
+    if as_json:
+        search = {"whole": int8.search.whole, "left": int8.search.left, "layers": int8.search.layers}
+        files = {name: len(data) for name, data in int8.files.items()}
+        click.echo(to_json({"bundle": str(bundle), "recipe": str(where), "files": files, "search": search}))
+    else:
+        print_tables([layers_table(int8)], [*notes(int8), f"calibrated on {drawn.count} images: {where}"])
+
+
+@click.command()
 @click.argument("bundle", type=PATHS)
 @click.argument("data", nargs=-1, required=True, type=PATHS, metavar="DATA...")
 @click.option("--fold", type=int, help="Only images of this fold, by the column `fold` of each DATA/split.csv.")

@@ -13,7 +13,7 @@ from edge.offline.export import quiet
 from edge.offline.float_layers import Search, find_float_layers, run_all
 from edge.offline.quantize import quantize_onnx, quantize_openvino, quantize_tflite, ranges_of
 from edge.offline.rounding import round_weights
-from edge.offline.tflite_layers import with_weights
+from edge.offline.tflite_layers import arithmetic, with_weights
 from edge.vision.image import InputRule
 
 ALLOWED = 0.05
@@ -70,7 +70,7 @@ def make_int8(
         progress(STEPS[2], 0, 1)
         on_grid, scopes = with_weights(tflite, before, model)
         unnamed = sum(n.op_type in ("Conv", "ConvTranspose") for n in model.graph.node) - len(scopes)
-        without = [scopes[name] for name in found.kept if name in scopes]
+        without = arithmetic(on_grid) + [scopes[name] for name in found.kept if name in scopes]
         with quiet():
             files["model.int8.tflite"] = quantize_tflite(on_grid, calibration, without)
         floats["litert"] = [name for name in found.kept if name in scopes]

@@ -30,7 +30,7 @@ from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 Floats = NDArray[np.float32]
 
 # Not LeakyRelu: with its input quantised apart from its output an autoencoder lost four times as much.
-ONNX_OPS = ["Conv", "ConvTranspose", "Relu", "Clip", "MaxPool", "Add", "Resize", "Concat"]
+ONNX_OPS = ["Conv", "ConvTranspose", "Relu", "Clip", "MaxPool", "Add"]
 ACTIVATIONS = ("Relu", "Clip")
 TFLITE_OPS = [
     TFLOperationName.CONV_2D,
@@ -40,7 +40,6 @@ TFLITE_OPS = [
     TFLOperationName.PAD,
     TFLOperationName.ADD,
     TFLOperationName.RESIZE_NEAREST_NEIGHBOR,
-    TFLOperationName.CONCATENATION,
 ]
 # What OpenVINO calls those that stay float.
 OPENVINO_FLOAT = [
@@ -139,6 +138,14 @@ def quantize_openvino(
         return 1 - output_error(expected, [answer[0] for answer in own]), [1 - error for error in each]
 
     present = {operation.get_type_name() for operation in model.get_ops()}
+    layers = {name for name in present if "Convolution" in name}
+    arithmetic = [
+        operation.get_friendly_name()
+        for operation in model.get_ops()
+        if operation.get_type_name() == "Add"
+        and "Constant" in sources_of(operation)
+        and not layers & sources_of(operation)
+    ]
     found = nncf.quantize_with_accuracy_control(
         model,
         calibration_dataset=nncf.Dataset(images),
@@ -146,7 +153,7 @@ def quantize_openvino(
         validation_fn=likeness,
         max_drop=allowed,
         subset_size=len(images),
-        ignored_scope=nncf.IgnoredScope(types=[name for name in OPENVINO_FLOAT if name in present]),
+        ignored_scope=nncf.IgnoredScope(names=arithmetic, types=[name for name in OPENVINO_FLOAT if name in present]),
         advanced_quantization_parameters=AdvancedQuantizationParameters(
             activations_range_estimator_params=RangeEstimatorParametersSet.MINMAX,
             overflow_fix=OverflowFix.DISABLE,  # it would halve the first layer's range, on which its weights lie
@@ -156,6 +163,15 @@ def quantize_openvino(
         path = Path(folder) / "model.xml"
         ov.save_model(found, path, compress_to_fp16=False)
         return path.read_bytes(), path.with_suffix(".bin").read_bytes(), _in_float(found)
+
+
+def sources_of(operation: Any) -> set[str]:
+    """Kinds of the operations whose outputs go in; a reshaped constant is one."""
+    nodes = [value.get_node() for value in operation.input_values()]
+    return {
+        node.input_value(0).get_node().get_type_name() if node.get_type_name() == "Reshape" else node.get_type_name()
+        for node in nodes
+    }
 
 
 def outputs_of(compiled: Any, images: Sequence[Floats]) -> list[list[Floats]]:

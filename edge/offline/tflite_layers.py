@@ -42,6 +42,18 @@ def with_weights(tflite: bytes, before: onnx.ModelProto, after: onnx.ModelProto)
     return bytes(flatbuffer_utils.convert_object_to_bytearray(model)), scopes
 
 
+def arithmetic(tflite: bytes) -> list[str]:
+    """Scopes of sums with a constant (the floor under a square root): they are no residual sums, and stay float."""
+    model = tfl_flatbuffer_utils.read_model(tflite)
+    graph = model.subgraphs[0]
+    return [
+        tfl_flatbuffer_utils.get_op_scope(operation, graph.tensors)
+        for operation in graph.operators
+        if kind_of(model, operation) == "ADD"
+        and any(model.buffers[graph.tensors[place].buffer].data is not None for place in operation.inputs)
+    ]
+
+
 def kind_of(model: Any, operation: Any) -> str:
     """The operation's name, or nothing where the quantiser knows none."""
     code = model.operatorCodes[operation.opcodeIndex].builtinCode

@@ -21,8 +21,8 @@ from torch import Tensor, nn  # noqa: E402  # after the skip
 
 from edge.bundle import Scoring  # noqa: E402  # after the skip
 from edge.inspection.density import rarity  # noqa: E402  # after the skip
-from edge.offline.export import to_onnx, to_tflite  # noqa: E402  # after the skip
-from edge.offline.quantize import quantize_onnx, quantize_tflite  # noqa: E402  # after the skip
+from edge.offline.export import to_onnx, to_program, to_tflite  # noqa: E402  # after the skip
+from edge.offline.int8 import make_int8  # noqa: E402  # after the skip
 from tools.train.density_fit import fit_density, good_ones  # noqa: E402  # after the skip
 from tools.train.equalise import channel_ranges, equalised  # noqa: E402  # after the skip
 from tools.train.networks.cae import BergmannCAE, ChowCAE, OhYunCAE, PoolingCAE, fold  # noqa: E402  # after the skip
@@ -94,12 +94,14 @@ def test_torch_onnx_tflite_and_int8_agree(name: str) -> None:
     for out, want in zip(answers(folded, batch[:2]), wanted, strict=True):
         assert float((out - want).abs().max()) < 1e-4
     outputs, calibration = TASKS[name].outputs, batch.numpy()
-    onnx, tflite = to_onnx(folded, batch[:2], outputs), to_tflite(folded, batch[:2])
+    program = to_program(folded, batch[:2])
+    onnx, tflite = to_onnx(program, outputs), to_tflite(program, batch.shape[1:])
+    int8 = make_int8(onnx, tflite, calibration, lambda *_: None, formats=("onnx", "tflite")).files
     graphs = [
         ("onnx", onnx, 1e-4),
         ("litert", tflite, 1e-4),
-        ("onnx", quantize_onnx(onnx, calibration), 0.1),
-        ("litert", quantize_tflite(tflite, calibration), 0.1),
+        ("onnx", int8["model.int8.onnx"], 0.1),
+        ("litert", int8["model.int8.tflite"], 0.1),
     ]
     for engine, graph, allowed in graphs:
         session = open_session("onnx" if engine == "onnx" else "litert", graph, 2, "cpu")
@@ -174,7 +176,7 @@ def test_the_density_of_a_trained_bundle_lets_its_validation_pass(shared_data: P
 
     given = recipe("galacz", pass_good=0.9)
     network = fold(settled("galacz"))
-    session = open_session("onnx", to_onnx(network, patches(2), TASKS["galacz"].outputs), 2, "cpu")
+    session = open_session("onnx", to_onnx(to_program(network, patches(2)), TASKS["galacz"].outputs), 2, "cpu")
     training, validation = split(read_samples([shared_data], "metal_nut"))
     good = good_ones(training)[:30]
     packed, thresholds = fit_density(session, given, Scoring(pooling="mean"), good, good_ones(validation)[:20])

