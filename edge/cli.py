@@ -12,6 +12,7 @@ import click
 
 from edge import __version__
 from edge.command import HELP, JSON, LINE, PATHS, Group, say_on_stderr, to_json
+from edge.offline.adopt_cli import import_
 from edge.offline.cli import accept, evaluate, teach, verify
 
 
@@ -206,7 +207,7 @@ def inspect(config: Path, images: tuple[Path, ...], pictures: Path | None, as_js
         raise SystemExit(1)
 
 
-for command in (evaluate, accept, teach, verify):
+for command in (evaluate, accept, teach, import_, verify):
     main.add_command(command)
 
 
