@@ -27,6 +27,7 @@ from edge.inspection.files import read_frame
 from edge.inspection.model import Model
 from edge.inspection.score_map import ScoreMapJudge
 from edge.offline.anomalib import (
+    KEYS,
     LABEL,
     MAP,
     MASK,
@@ -46,7 +47,6 @@ from edge.vision.image import InputRule
 
 Progress = Callable[[str, int, int], None]
 Size = tuple[int, int]
-KEYS = {"score": "image_threshold", "map": "pixel_threshold"}  # of anomalib's metadata
 SAY = "give --threshold and --map-threshold, or --good with a folder of pictures of good parts to set them on"
 
 
@@ -195,8 +195,8 @@ def _plan(export: Export, wanted: Wanted) -> _Plan:
     given = network.given()
     shape = _shape(given.sides, told, wanted, where)
     notes = [f"imported from {where.name}" + (f", an export of anomalib {made_by}" if made_by else "")]
+    _check_cut(network, made_by, shape, wanted, where)
     if made_by in ("1.x", "2.x"):
-        _check_cut(network, shape, wanted, where)
         notes.append("its graph resizes and normalises by itself: input.mean and input.std stay 0 and 1")
     said = _said(export, made_by, told, wanted, given.dtype)
     rule, steps = _front(said, shape, notes)
@@ -239,12 +239,18 @@ def _agreed(own: int, asked: int | None, name: str, where: Path) -> int:
     return own or asked or 0
 
 
-def _check_cut(network: Network, shape: _Shape, wanted: Wanted, where: Path) -> None:
-    if wanted.centre is None and network.cuts_the_picture():
+def _check_cut(network: Network, made_by: Generation | None, shape: _Shape, wanted: Wanted, where: Path) -> None:
+    """Raises BundleError where boxes would be misplaced: a graph cuts a picture of which --centre does not tell it, or
+    does not although it tells."""
+    width, height = shape.size
+    cuts = network.cuts_the_picture()
+    if made_by in ("1.x", "2.x") and cuts and wanted.centre is None:
         raise BundleError(
-            f"{where} cuts the middle out of the picture: say with --centre WIDTH,HEIGHT how much of {shape.size[0]} x "
-            f"{shape.size[1]} that is (anomalib's patchcore keeps 224,224 of 256,256), or its boxes would be misplaced"
+            f"{where} cuts the middle out of the picture: say with --centre WIDTH,HEIGHT how much of {width} x "
+            f"{height} that is (anomalib's patchcore keeps 224,224 of 256,256), or its boxes would be misplaced"
         )
+    if wanted.centre not in (None, shape.size) and shape.seen == shape.size and not cuts:
+        raise BundleError(f"{where} sees all of {width} x {height}, nothing in it cuts the picture; leave --centre out")
 
 
 Scale = tuple[tuple[float, ...], tuple[float, ...]]
@@ -292,9 +298,8 @@ def _front(scale: Scale, shape: _Shape, notes: list[str]) -> tuple[InputRule, li
     if shape.seen != shape.size:
         steps.append(("cut", ((height - seen_height) // 2, (width - seen_width) // 2, seen_height, seen_width)))
     if shape.centre != shape.size:
-        notes.append(
-            f"it sees the middle {shape.centre[0]} x {shape.centre[1]} of {width} x {height}: no defect beyond"
-        )
+        middle = f"{shape.centre[0]} x {shape.centre[1]} of {width} x {height}"
+        notes.append(f"it sees the middle {middle}: beyond it no defect is found")
     return rule, steps
 
 
@@ -476,6 +481,8 @@ def _thresholds(
         value = limits[role][0]
         if not np.isfinite(value):
             raise BundleError(f"a {role} threshold of {value} is no finite number: {SAY}")
+        if value < 0 and plan.shape.centre != plan.shape.size:
+            raise BundleError(f"a {role} threshold of {value:g}: the rim that the network does not see has 0, above it")
         if (plan.bounded or wanted.answer == "logit") and not 0 <= value < 1:
             raise BundleError(f"a {role} threshold of {value:g}: the answers lie in 0..1, so none would be above it")
     how = "; ".join(f"{role}: {limits[role][1]}" for role in ("score", "map"))

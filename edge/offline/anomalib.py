@@ -26,10 +26,11 @@ import numpy as np
 from edge.errors import BundleError
 
 Generation = Literal["0.x", "1.x", "2.x"]
+KEYS = {"score": "image_threshold", "map": "pixel_threshold"}
 METADATA = ("metadata.json", "meta_data.json")
 PLACES = ("", "onnx", "openvino", "weights/onnx", "weights/openvino")  # ONNX first: two engines read it
 GRAPHS = (".onnx", ".xml")
-PICKLES = (".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".pt2", ".joblib", ".bin.pt")
+PICKLES = (".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib")
 # Of a normalisation by the distribution of good scores (`cdf`), 0.x: its thresholds are not of the graph's answers.
 BY_DISTRIBUTION = ("image_mean", "pixel_mean")
 MAP, SCORE, LABEL, MASK = "anomaly_map", "pred_score", "pred_label", "pred_mask"
@@ -118,9 +119,12 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 def generation(export: Export, answers: list[str]) -> Generation | None:
     """None: not an export of anomalib's. answers: names of the graph's outputs."""
-    if export.metadata is not None and {"transform", "image_threshold", "pixel_threshold"} & export.metadata.keys():
-        return "0.x" if "transform" in export.metadata else "1.x"
-    return "2.x" if {MAP, SCORE} <= set(answers) else None
+    metadata = export.metadata or {}
+    if "transform" in metadata:
+        return "0.x"
+    if {MAP, SCORE} <= set(answers):
+        return "2.x"
+    return "1.x" if {"task", *KEYS.values()} & metadata.keys() else None
 
 
 def read_transform(export: Export) -> Transform:

@@ -45,6 +45,8 @@ class OnnxNetwork:
     def given(self) -> Given:
         value = self._input()
         tensor = value.type.tensor_type
+        if not value.type.HasField("tensor_type") or not tensor.elem_type:
+            raise BundleError(f"{self._where}: the input {value.name} is no array; a network takes pictures")
         dtype = helper.tensor_dtype_to_np_dtype(tensor.elem_type).name
         return Given(value.name, tuple(side.dim_value for side in tensor.shape.dim), dtype)
 

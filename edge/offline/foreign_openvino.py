@@ -56,7 +56,10 @@ class OpenvinoNetwork:
         return precision_of({NAMES.get(kind, kind) for kind in weights})
 
     def put_in_front(self, steps: Sequence[Step], fed: tuple[int, ...], sides: tuple[int, ...]) -> None:
-        self._model.reshape(_partial(sides))
+        try:
+            self._model.reshape(_partial(sides))
+        except RuntimeError as error:
+            raise BundleError(f"{self._where} cannot take an input of {sides}: {error}") from error
         if not steps:
             return
         old = self._model.get_parameters()[0]

@@ -160,7 +160,7 @@ def judged(bundle: Bundle, pixels: NDArray[np.uint8], engine: Engine = "onnx") -
         return ScoreMapJudge(Model(bundle, graph, session)).inspect(Frame(pixels, 255))
 
 
-def zero_to_one(pixels: NDArray[np.uint8]) -> Floats:
+def zero_to_one(pixels: NDArray[Any]) -> Floats:
     return np.ascontiguousarray(pixels.astype(np.float32).transpose(2, 0, 1)[None] / 255)
 
 
@@ -271,7 +271,9 @@ def test_anomalib_0_is_normalised_by_its_metadata_and_keeps_its_raw_thresholds(t
     np.testing.assert_allclose(judged(bundle, pixels).score_map, theirs, atol=1e-5)
     limits = bundle.manifest.thresholds
     assert limits.score == pytest.approx(0.25) and limits.map == pytest.approx(0.75)
-    assert limits.score < 0.25 and limits.map < 0.75, "anomalib rejects what is at the threshold, edge what is above it"
+    assert (limits.score or 1) < 0.25 and (limits.map or 1) < 0.75, (
+        "anomalib rejects what is at the threshold, edge what is above it"
+    )
 
 
 def test_the_middle_that_anomalib_0_kept_is_cut_out_and_its_map_put_back(tmp_path: Path) -> None:
@@ -425,6 +427,16 @@ def checkpoint_alone(folder: Path) -> Path:
     return folder / "export"
 
 
+def two_networks(folder: Path) -> Path:
+    save(folder, network(finder(), {"map": FLOAT}, learnt()), "other.onnx")
+    return save(folder, network(finder(), {"map": FLOAT}, learnt())).parent
+
+
+def broken_metadata(folder: Path) -> Path:
+    (export_of(folder / "export", anomalib_1(), {}) / "weights" / "onnx" / "metadata.json").write_text('{"task": ')
+    return folder / "export"
+
+
 def with_metadata(**changed: object) -> Callable[[Path], Path]:
     told = {key: value for key, value in {**RAW, **changed}.items() if value is not None}
     return lambda folder: export_of(folder / "export", anomalib_1(), told)
@@ -459,6 +471,8 @@ BAD: dict[str, tuple[Callable[[Path], Path], Wanted, type[EdgeError], str]] = {
     "no weights beside": (written("model.xml", b"<net/>"), PLAIN, BundleError, r"model\.xml has no model\.bin beside"),
     "an empty folder": (lambda folder: folder, PLAIN, BundleError, "holds no .onnx and no .xml"),
     "a path that leaves the folder": (link_out, PLAIN, BundleError, r"model\.onnx leads out of .*elsewhere\.onnx"),
+    "two networks in a folder": (two_networks, PLAIN, BundleError, r"several networks \(model\.onnx, other\.onnx\)"),
+    "metadata cut short": (broken_metadata, PLAIN, BundleError, r"metadata\.json is no JSON"),
     "several inputs": (of(two_inputs), PLAIN, BundleError, r"2 inputs \(in, more\)"),
     "several maps": (of(several_maps), PLAIN, BundleError, r"--map-output.*other float32 \(1, 1, 32, 32\)"),
     "no map": (of(no_map), PLAIN, BundleError, r"no output is a map.*peak float32 \(1, 1, 1, 1\)"),
@@ -495,6 +509,18 @@ BAD: dict[str, tuple[Callable[[Path], Path], Wanted, type[EdgeError], str]] = {
         Wanted("dark"),
         BundleError,
         r"metadata\.json lacks a usable pixel_threshold.*--map-threshold",
+    ),
+    "metadata of a task alone": (
+        lambda folder: export_of(folder / "export", anomalib_1(), {"task": "classification"}),
+        PLAIN,
+        BundleError,
+        "export of anomalib 1.x",
+    ),
+    "a middle that nothing cuts out": (
+        with_metadata(),
+        Wanted("dark", centre=(24, 24)),
+        BundleError,
+        "nothing in it cuts the picture",
     ),
     "metadata of a distribution": (
         with_metadata(image_mean=0.1),
