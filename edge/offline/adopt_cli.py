@@ -93,7 +93,8 @@ def import_(model: Path, out: Path, channels: str | None, good: tuple[Path, ...]
     """
     from dataclasses import asdict
 
-    from edge.offline.adopt import Wanted, adopt
+    from edge.offline.adopt import adopt
+    from edge.offline.adopt_wanted import Wanted
     from edge.offline.report import print_rows, progress_bar
 
     command = shlex.join(["edge", *sys.argv[1:]])

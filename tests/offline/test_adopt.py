@@ -19,7 +19,8 @@ from edge.engines.session import Engine, installed, open_graph
 from edge.errors import BundleError, DataError, EdgeError, EngineError
 from edge.inspection.model import Model
 from edge.inspection.score_map import ScoreMapJudge
-from edge.offline.adopt import Adopted, Wanted, adopt
+from edge.offline.adopt import Adopted, adopt
+from edge.offline.adopt_wanted import Wanted
 from edge.records import Finding, Frame
 from tests.lines import called, edit
 
