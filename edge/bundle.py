@@ -26,8 +26,8 @@ FileName = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*\Z"
 Sha256 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
 
 # How many answers each kind's graphs may give: a gate's features and perhaps its cells; a nearest's the same two; an
-# autoencoder's image and perhaps its latent code.
-OUTPUTS = {"gate": (1, 2), "segdec": (2,), "reconstruction": (1, 2), "nearest": (2,), "map": (1,), "kinds": (1, 2)}
+# autoencoder's image and perhaps its latent code; a map and perhaps the frame's score.
+OUTPUTS = {"gate": (1, 2), "segdec": (2,), "reconstruction": (1, 2), "nearest": (2,), "map": (1, 2), "kinds": (1, 2)}
 
 
 class Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -80,7 +80,8 @@ class Scoring(Strict, frozen=True):
     constant), or the largest mean of a patch (`worst_patch`, Ferrari's equation 13). blur: sigma in pixels of the input
     that the difference is smoothed with. least_area: defects with fewer map pixels are not named. measure: the
     difference is squared, or 1 - SSIM. worst: a nearest's score is the mean of that many of its worst cells.
-    heat: the map is what was measured, or the absolute difference (Ferrari's equation 10)."""
+    heat: the map is what was measured, or the absolute difference (Ferrari's equation 10). answer: what a map's network
+    gives: logits, whose sigmoid is the score, or the scores themselves."""
 
     pooling: Literal["max", "mean", "worst_patch"] = "max"
     blur: float = 0.0
@@ -88,6 +89,7 @@ class Scoring(Strict, frozen=True):
     worst: Annotated[int, msgspec.Meta(ge=1)] = 1
     measure: Literal["l2", "ssim"] = "l2"
     heat: Literal["measure", "difference"] = "measure"
+    answer: Literal["logit", "score"] = "logit"
 
 
 class Targets(Strict, frozen=True):

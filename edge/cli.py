@@ -13,6 +13,7 @@ import click
 from edge import __version__
 from edge.command import HELP, JSON, LINE, PATHS, Group, say_on_stderr, to_json
 from edge.doctor.cli import doctor
+from edge.offline.adopt_cli import import_
 from edge.offline.cli import accept, evaluate, teach, verify
 from edge.offline.graphs_cli import export, parity, quantize
 
@@ -208,7 +209,7 @@ def inspect(config: Path, images: tuple[Path, ...], pictures: Path | None, as_js
         raise SystemExit(1)
 
 
-for command in (evaluate, accept, teach, verify, export, quantize, parity, doctor):
+for command in (evaluate, accept, teach, verify, export, import_, quantize, parity, doctor):
     main.add_command(command)
 
 

@@ -51,9 +51,14 @@ class ProbabilityScorer(Scorer):
     """One whose network answers with logits; its score is a probability."""
 
     def __init__(self, model: Model, threshold: float | None = None) -> None:
-        if threshold is not None and not 0 <= threshold < 1:
-            raise BundleError(f"{model.bundle.path}: threshold = {threshold} in line.toml; its score lies in 0..1")
+        check_probability(model, threshold)
         super().__init__(model, threshold)
+
+
+def check_probability(model: Model, threshold: float | None) -> None:
+    """Raises BundleError for a line's threshold that no probability passes, or every one does."""
+    if threshold is not None and not 0 <= threshold < 1:
+        raise BundleError(f"{model.bundle.path}: threshold = {threshold} in line.toml; its score lies in 0..1")
 
 
 def sigmoid(logits: Floats) -> Floats:

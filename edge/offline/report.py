@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import msgspec
 from rich.box import SIMPLE_HEAD
@@ -47,6 +48,14 @@ def percent(value: float | None) -> str:
 
 def figure(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
+
+
+def print_rows(rows: Sequence[dict[str, Any]]) -> None:
+    """One line a row under the keys of the first."""
+    table = Table(*(str(heading) for heading in rows[0])) if rows else Table()
+    for row in rows:
+        table.add_row(*(f"{value:.4g}" if isinstance(value, float) else str(value) for value in row.values()))
+    Console().print(table)
 
 
 def print_tables(shown: Iterable[Table], notes: Iterable[str]) -> None:

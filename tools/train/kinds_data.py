@@ -41,10 +41,11 @@ class Source:
 
 
 def open_source(gate: Path, judge: Path) -> Source:
-    """Raises BundleError. A map of distances has no largest value: twice the judge's own limit is white."""
+    """Raises BundleError. A map of distances, or an imported one, has no largest value: twice the judge's own limit is
+    white."""
     opened = open_bundle(judge)
     limit = opened.manifest.thresholds.map
-    probable = opened.manifest.kind in ("map", "segdec")
+    probable = opened.manifest.kind in ("map", "segdec") and opened.manifest.scoring.answer == "logit"
     return Source(open_bundle(gate), opened, 1.0 if probable or limit is None else 2 * limit)
 
 
