@@ -18,7 +18,6 @@ from edge.bundle import Bundle, open_bundle
 from edge.engines.session import READS, Device, Engine, Floats, open_session
 from edge.errors import EdgeError
 from edge.golden import check_golden
-from edge.vision.patches import starts
 
 WARM_UP, RUNS, BUDGET_NS = 2, 12, 1_200_000_000
 
@@ -28,8 +27,7 @@ def example_batch(bundle: Bundle) -> Floats:
     rule = bundle.manifest.input
     shape = (rule.batch, rule.channels, rule.height, rule.width)
     if rule.patch:
-        count = len(starts(rule.height, rule.stride)) * len(starts(rule.width, rule.stride))
-        shape = (count, rule.channels, rule.patch, rule.patch)
+        shape = (rule.patches, rule.channels, rule.patch, rule.patch)
     return np.random.default_rng(0).random(shape, dtype=np.float32)
 
 
@@ -45,7 +43,7 @@ def measure(bundle: Bundle, engine: Engine, threads: int, device: Device) -> lis
             continue
         row: dict[str, object] = {"engine": engine, "file": graph.file, "ms": None, "why": ""}
         try:
-            session = open_session(engine, bundle.read(graph), threads, device)
+            session = open_session(engine, bundle.read(graph), threads, device, bundle.manifest.input.at_once)
             check_golden(bundle, graph, session)
             times: list[int] = []
             while len(times) < WARM_UP + RUNS and (len(times) < WARM_UP + 3 or sum(times) < BUDGET_NS):

@@ -85,7 +85,8 @@ def open_pipeline(line: Line, say: Callable[[str], None] = _nothing) -> Pipeline
         engine, graph = chosen[name]
         looked = engine, graph.sha256, bundle.manifest.golden.sha256
         if looked not in opened:  # bundles that name the same files share a session, its golden frame run once
-            session = open_session(engine, bundle.read(graph), config.threads, config.device)
+            at_once = bundle.manifest.input.at_once
+            session = open_session(engine, bundle.read(graph), config.threads, config.device, at_once)
             check_golden(bundle, graph, session)
             opened[looked] = session, Kept()
         session, kept = opened[looked]

@@ -47,7 +47,7 @@ def verify_bundle(bundle: Bundle, engines: Iterable[Engine] | None = None, threa
 
 def _check(bundle: Bundle, graph: Graph, data: bytes, engine: Engine, threads: int) -> GraphCheck:
     try:
-        with closing(open_session(engine, data, threads, "cpu")) as session:
+        with closing(open_session(engine, data, threads, "cpu", bundle.manifest.input.at_once)) as session:
             error = check_golden(bundle, graph, session)
             inspector(Model(bundle, graph, session), threshold=0.0)  # where the manifest has none the line has
             batch = golden_batch(read_golden(bundle, graph)[0], bundle.manifest.input)
