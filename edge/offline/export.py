@@ -37,12 +37,13 @@ def to_onnx(module: nn.Module, example: Tensor, outputs: tuple[str, ...]) -> byt
         return path.read_bytes()
 
 
-def to_tflite(module: nn.Module, example: Tensor) -> bytes:
-    """One TFLite file with a batch of one and float32 `(1, c, h, w)` in, as edge.engines.litert opens it.
+def to_tflite(module: nn.Module, example: Tensor, at_once: int = 1) -> bytes:
+    """One TFLite file with float32 `(at_once, c, h, w)` in, as edge.engines.litert opens it.
 
-    example: float32 `(n, c, h, w)`; its first image fixes the shape.
+    example: float32 `(n, c, h, w)`; its first image fixes the shape. at_once: images that it is to run at once; the
+    file has no other batch.
     """
-    converted = litert_torch.convert(module.eval(), (example[:1],))
+    converted = litert_torch.convert(module.eval(), (example[:1].expand(at_once, -1, -1, -1).contiguous(),))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.tflite"
         converted.export(str(path))

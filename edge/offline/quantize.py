@@ -87,9 +87,12 @@ def quantize_tflite(graph: bytes, calibration: Floats, keep: Sequence[str] = ())
             block, _, index = layer.rpartition(".")
             where = rf"_{re.escape(block)}/[^;]*_{index};"
             rules.add_quantization_config(where, operation, algorithm_key=AlgorithmName.NO_QUANTIZE)
-    name = Interpreter(model_content=graph).get_signature_list()["serving_default"]["inputs"][0]
+    interpreter = Interpreter(model_content=graph)
+    name = interpreter.get_signature_list()["serving_default"]["inputs"][0]
+    at_once = interpreter.get_input_details()[0]["shape"][0]
     seen = Calibrator(graph, 2, CalibrationMode.CALIBRATION_PRESERVE_ALL_TENSORS, min_max_update)
-    images = [{name: calibration[i : i + 1]} for i in range(len(calibration))]
-    seen.calibrate({"serving_default": images}, rules)
+    whole = np.pad(calibration, ((0, -len(calibration) % at_once), (0, 0), (0, 0), (0, 0)), mode="edge")
+    batches = [{name: whole[i : i + at_once]} for i in range(0, len(whole), at_once)]
+    seen.calibrate({"serving_default": batches}, rules)
     made = quantizer.Quantizer(bytearray(graph), rules.get_quantization_recipe())
     return bytes(made.quantize(seen.get_model_qsvs(), enable_progress_report=False).quantized_model)

@@ -22,12 +22,16 @@ def padded_length(length: int, patch: int, stride: int) -> int:
     return starts(length, stride)[-1] + patch
 
 
+def padded(image: Floats, patch: int, stride: int) -> Floats:
+    """`(h, w)` with its last row and column repeated until the last patch is complete."""
+    h, w = image.shape
+    below, beside = padded_length(h, patch, stride) - h, padded_length(w, patch, stride) - w
+    return np.asarray(cv2.copyMakeBorder(image, 0, below, 0, beside, cv2.BORDER_REPLICATE), np.float32)
+
+
 def cut(image: Floats, patch: int, stride: int) -> Floats:
     """`(h, w)` -> `(n, 1, patch, patch)`, row by row; missing pixels repeat the edge's last one."""
-    h, w = image.shape
-    pad = (padded_length(h, patch, stride) - h, padded_length(w, patch, stride) - w)
-    whole = cv2.copyMakeBorder(image, 0, pad[0], 0, pad[1], cv2.BORDER_REPLICATE)
-    windows = sliding_window_view(whole, (patch, patch))[::stride, ::stride]
+    windows = sliding_window_view(padded(image, patch, stride), (patch, patch))[::stride, ::stride]
     return np.ascontiguousarray(windows).reshape(-1, 1, patch, patch)
 
 

@@ -98,6 +98,21 @@ def test_every_engine_answers_as_torch_does(
     session.close()
 
 
+def test_a_tflite_graph_for_four_images_answers_as_the_one_for_one(
+    made: tuple[nn.Module, tuple[str, ...], Floats, dict[str, bytes]],
+) -> None:
+    """Six of them: the second four are filled up, of which nothing is to be seen."""
+    network, _, images, graphs = made
+    four = to_tflite(network, torch.from_numpy(images[:2]), 4)
+    for graph, single in ((four, "model.tflite"), (quantize_tflite(four, images[:14]), "model.int8.tflite")):
+        together, alone = (open_session("litert", data, 2, "cpu") for data in (graph, graphs[single]))
+        for out, wanted in zip(together.run(images[:6]), alone.run(images[:6]), strict=True):
+            assert out.shape == wanted.shape
+            assert np.abs(out - wanted).max() <= 0.02 * np.ptp(wanted)
+        for session in (together, alone):
+            session.close()
+
+
 def test_int8_weights_are_there(made: tuple[nn.Module, tuple[str, ...], Floats, dict[str, bytes]]) -> None:
     _, _, _, graphs = made
     onnx = pytest.importorskip("onnx", reason="reads the graph: pip install '.[train]'")

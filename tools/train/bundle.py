@@ -15,7 +15,7 @@ import tomli_w
 import torch
 from numpy.typing import NDArray
 
-from edge.bundle import Bundle, Graph, Manifest, Scoring, Targets, Thresholds, Training
+from edge.bundle import Bundle, Dense, Graph, Manifest, Scoring, Targets, Thresholds, Training
 from edge.engines.session import Floats, open_session
 from edge.errors import DataError
 from edge.inspection.assemble import JUDGES
@@ -117,7 +117,10 @@ def make_graphs(recipe: Recipe, network: torch.nn.Module, calibration: Floats) -
     if recipe.equalise:
         network = equalised(network, calibration)
     example = torch.from_numpy(calibration[:2].copy())
-    onnx, tflite = to_onnx(network, example, TASKS[recipe.network].outputs), to_tflite(network, example)
+    onnx, tflite = (
+        to_onnx(network, example, TASKS[recipe.network].outputs),
+        to_tflite(network, example, recipe.input.at_once),
+    )
     files = {"model.onnx": onnx, "model.tflite": tflite}
     if "onnx" in recipe.int8:
         files["model.int8.onnx"] = quantize_onnx(onnx, calibration, recipe.float_layers.get("onnx", ()))
@@ -134,7 +137,7 @@ def open_judge(fields: dict[str, object], graph: bytes) -> Judge:
     draft = {**fields, "thresholds": everything, "format": 1, "graph": [entry]}
     draft["golden"] = {"file": "golden.npz", "sha256": nowhere}
     manifest = msgspec.convert(msgspec.to_builtins(draft), Manifest)
-    session = open_session("onnx", graph, 2, "cpu")
+    session = open_session("onnx", graph, 2, "cpu", at_once=manifest.input.at_once)
     return JUDGES[manifest.kind](Model(Bundle(Path(manifest.name), manifest, nowhere), entry, session))
 
 
@@ -225,6 +228,10 @@ def make_bundle(path: Path, recipe: Recipe, roots: list[Path], runs: Path, out: 
         files[ARRAYS], fields["thresholds"] = fit_density(session, recipe, scoring(recipe), training, validation)
     else:
         fields["thresholds"] = set_thresholds(recipe, open_judge(fields, files["model.onnx"]), validation)
+    if recipe.dense_stride:
+        apart = msgspec.structs.replace(recipe.input, stride=recipe.dense_stride)
+        judge = open_judge({**fields, "input": apart}, files["model.onnx"])
+        fields["dense"] = Dense(stride=recipe.dense_stride, thresholds=set_thresholds(recipe, judge, validation))
     write_calibration(calibration / recipe.name, recipe, roots, chosen, how_drawn(recipe))
     return write_bundle(out / recipe.name, fields, files, recipe.seed)
 
