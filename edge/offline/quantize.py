@@ -78,7 +78,8 @@ def quantize_onnx(graph: bytes, calibration: Floats, keep: Sequence[str] = ()) -
 def quantize_tflite(graph: bytes, calibration: Floats, keep: Sequence[str] = ()) -> bytes:
     """INT8 weights per channel and INT8 activations; the graph's own input and outputs stay float32.
 
-    calibration, keep: as for quantize_onnx.
+    calibration, keep: as for quantize_onnx; but of a convolution that is kept only the output stays float: its weights
+    are INT8 and its input is scaled anew at each run, which takes a tenth of the time that float does beyond INT8.
     """
     rules = RecipeManager()
     for operation in TFLITE_OPS:
@@ -86,7 +87,10 @@ def quantize_tflite(graph: bytes, calibration: Floats, keep: Sequence[str] = ())
         for layer in keep:
             block, _, index = layer.rpartition(".")
             where = rf"_{re.escape(block)}/[^;]*_{index};"
-            rules.add_quantization_config(where, operation, algorithm_key=AlgorithmName.NO_QUANTIZE)
+            if operation is TFLOperationName.CONV_2D:
+                rules.add_dynamic_config(where, operation, num_bits=8)
+            else:
+                rules.add_quantization_config(where, operation, algorithm_key=AlgorithmName.NO_QUANTIZE)
     interpreter = Interpreter(model_content=graph)
     name = interpreter.get_signature_list()["serving_default"]["inputs"][0]
     at_once = interpreter.get_input_details()[0]["shape"][0]

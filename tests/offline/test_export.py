@@ -113,6 +113,24 @@ def test_a_tflite_graph_for_three_images_answers_as_the_one_for_one(
             session.close()
 
 
+def test_a_convolution_whose_output_stays_float_gives_an_image_the_same_bits_whatever_its_neighbours() -> None:
+    """Its input is scaled anew at each run, by each image for itself."""
+    torch.manual_seed(7)
+    network, images = Rebuild().eval(), np.random.default_rng(7).standard_normal((9, 1, 32, 48)).astype(np.float32)
+    graph = to_tflite(network, torch.from_numpy(images[:1]), 3)
+    kept = quantize_tflite(graph, images, ("net.2",))
+    assert kept != quantize_tflite(graph, images)
+    session = open_session("litert", kept, 2, "cpu")
+    (answer,) = session.run(images)
+    order = np.random.default_rng(1).permutation(9)
+    np.testing.assert_array_equal(session.run(images[order])[0], answer[order])
+    np.testing.assert_array_equal(session.run(images[4:5])[0][0], answer[4])
+    with torch.no_grad():
+        wanted = network(torch.from_numpy(images)).numpy()
+    assert np.abs(answer - wanted).max() <= 0.05 * np.ptp(wanted)
+    session.close()
+
+
 def test_int8_weights_are_there(made: tuple[nn.Module, tuple[str, ...], Floats, dict[str, bytes]]) -> None:
     _, _, _, graphs = made
     onnx = pytest.importorskip("onnx", reason="reads the graph: pip install '.[train]'")

@@ -27,7 +27,8 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     crops: patches drawn an epoch (CAE).
 
     warp: each image is shifted and scaled by up to this share and turned by as many right angles. equalise: see
-    tools.train.equalise. float_layers: those that INT8 hurts most, kept float in the INT8 graph of that format.
+    tools.train.equalise. float_layers: those that INT8 hurts most, kept float in the INT8 graph of that format
+    (edge.offline.quantize).
     int8: formats whose INT8 graph is fit to ship.
     halving, rotation, noise: of a DRAE: which block of a stage halves, by up to how many radians an image is turned,
     the share of patches that get noise. restarts: how often the learning rate starts anew, at a third of its last peak.
