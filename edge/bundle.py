@@ -92,6 +92,14 @@ class Scoring(Strict, frozen=True):
     answer: Literal["logit", "score"] = "logit"
 
 
+class Dense(Strict, frozen=True, kw_only=True):
+    """A faster way to judge by the same graphs: the patches lie `stride` pixels apart and are fewer; thresholds of its
+    own, as what fewer patches cover is averaged less."""
+
+    stride: int
+    thresholds: Thresholds
+
+
 class Targets(Strict, frozen=True):
     """Latency at p99 in milliseconds that the bundle is meant to meet on the box named in `measured`."""
 
@@ -120,6 +128,7 @@ class Manifest(Strict, frozen=True, kw_only=True):
     input: InputRule
     outputs: tuple[str, ...]
     thresholds: Thresholds
+    dense: Dense | None = None
     scoring: Scoring = Scoring()
     targets: Targets = Targets()
     graph: tuple[Graph, ...]
@@ -139,6 +148,10 @@ class Manifest(Strict, frozen=True, kw_only=True):
             )
         if self.input.tiles != WHOLE and self.kind != "nearest":
             raise ValueError(f"input.tiles: a nearest cuts its frames into tiles, a {self.kind} does not")
+        if self.dense and not self.input.stride < self.dense.stride <= self.input.patch:
+            raise ValueError(f"dense.stride = {self.dense.stride}: it lies above the input's stride, up to its patch")
+        if self.dense and len(self.outputs) > 1:
+            raise ValueError("dense: not where a latent code is scored too, whose limits are those of all patches")
         if not self.surfaces or not self.graph:
             raise ValueError("surfaces and [[graph]]: a bundle has at least one of each")
 
@@ -153,6 +166,15 @@ class Bundle(msgspec.Struct, frozen=True):
     def where(self, entry: File) -> Path:
         """The path of one file: in this folder, or in the one beside it that the entry names."""
         return (self.path.resolve().parent / entry.bundle if entry.bundle else self.path) / entry.file
+
+    def dense(self) -> Bundle:
+        """As its dense mode judges. Raises BundleError where it has none."""
+        manifest = self.manifest
+        if manifest.dense is None:
+            raise BundleError(f'{self.path} has no dense mode; leave out mode = "dense"')
+        replaced = msgspec.structs.replace
+        rule = replaced(manifest.input, stride=manifest.dense.stride)
+        return replaced(self, manifest=replaced(manifest, input=rule, thresholds=manifest.dense.thresholds, dense=None))
 
     def read(self, entry: File) -> bytes:
         """The verified bytes of one file. Raises BundleError where it is missing or not what the manifest says."""

@@ -45,12 +45,14 @@ class RegionConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class JudgeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """bundle: its folder's name. threshold: the line's own score threshold instead of the manifest's.
 
-    regions: what the judge sees of the frame, by name; the whole frame where there are none. kinds: the bundle that
-    tells a rejected frame's kind of defect, taught on this very judge's maps.
+    mode: `dense` is the faster one that some bundles of patches have (edge.bundle.Dense). regions: what the judge sees
+    of the frame, by name; the whole frame where there are none. kinds: the bundle that tells a rejected frame's kind of
+    defect, taught on this very judge's maps.
     """
 
     bundle: Name
     threshold: float | None = None
+    mode: Literal["full", "dense"] = "full"
     regions: Annotated[dict[Name, RegionConfig], msgspec.Meta(max_length=200)] = {}
     kinds: Name | None = None
 
@@ -58,6 +60,8 @@ class JudgeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         _finite(self.threshold)
         if self.kinds and self.regions:
             raise ValueError("kinds are told by the whole frame; leave out kinds, or regions")
+        if self.kinds and self.mode == "dense":
+            raise ValueError('kinds are taught on the full mode\'s maps; leave out kinds, or mode = "dense"')
 
     @property
     def bundles(self) -> tuple[str, ...]:

@@ -74,6 +74,8 @@ def test_a_good_one_is_read_and_its_bundles_lie_beside_it(tmp_path: Path) -> Non
         ('"segdec-pill"', '"../pill"', r"judges\[\.\.\.\]\.bundle"),
         ('bundle = "segdec-pill", ', "", "bundle"),
         ("threshold = 0.5", 'threshold = "high"', r"\.threshold"),
+        ("threshold = 0.5", 'mode = "thick"', r"\.mode"),
+        ("threshold = 0.5", 'mode = "dense", kinds = "kinds-pill"', "mode"),
         ("threshold = 0.5", "threshold = inf", "threshold = inf"),
         ("threshold = 0.5", "threshold = nan", "threshold = nan"),
     ],

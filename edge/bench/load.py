@@ -25,7 +25,6 @@ from edge.inspection.model import Model
 from edge.inspection.pipeline import Pipeline
 from edge.records import Frame
 from edge.vision.files import find_images
-from edge.vision.patches import starts
 
 Wanted = Literal["auto", "onnx", "openvino", "litert", "all"]
 Say = Callable[[str], None]
@@ -93,7 +92,7 @@ def _open_case(bundle: Bundle, engine: Engine, graph: Graph, threads: int, devic
 
     given = bundle.manifest.targets
     targets = {stage: ms for stage, ms in (("patch", given.patch_ms), ("frame", given.frame_ms)) if ms is not None}
-    return Case(model.runs_on, chosen, look, [model], patches_of(bundle), targets)
+    return Case(model.runs_on, chosen, look, [model], bundle.manifest.input.patches, targets)
 
 
 def _lost(name: str, chosen: bool, error: EdgeError) -> Case:
@@ -101,12 +100,6 @@ def _lost(name: str, chosen: bool, error: EdgeError) -> Case:
         raise error
 
     return Case(name, chosen, look, why=str(error))
-
-
-def patches_of(bundle: Bundle) -> int:
-    """How many patches one frame is cut into; 0 where the network sees it whole."""
-    rule = bundle.manifest.input
-    return len(starts(rule.height, rule.stride)) * len(starts(rule.width, rule.stride)) if rule.patch else 0
 
 
 def line_cases(line: Line, wanted: Wanted, say: Say) -> list[Case]:

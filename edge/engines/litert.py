@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edge.engines.session import Device, Engine, Floats, one_by_one
+from edge.engines.session import Device, Engine, Floats, in_turns
 from edge.errors import EngineError
 
 try:
@@ -14,25 +14,26 @@ SIGNATURE = "serving_default"
 
 
 class LitertSession:
-    """TFLite graphs have a batch of one, so a batch is run image by image."""
+    """A TFLite graph has the batch that it was exported with, one for most; images are run so many at a time."""
 
     engine: Engine = "litert"
     device = "cpu"
 
     def __init__(self, interpreter: Interpreter) -> None:
         self._interpreter = interpreter
-        self._input = interpreter.get_input_details()[0]["index"]
+        given = interpreter.get_input_details()[0]
+        self._input, self._at_once = given["index"], int(given["shape"][0])
         signature = interpreter.get_signature_list()[SIGNATURE]
         runner = interpreter.get_signature_runner(SIGNATURE)
         details = runner.get_output_details()
         self._outputs = [details[name]["index"] for name in sorted(signature["outputs"])]
 
     def run(self, batch: Floats) -> tuple[Floats, ...]:
-        return one_by_one(self._run_one, batch)
+        return in_turns(self._run, batch, self._at_once)
 
-    def _run_one(self, image: Floats) -> tuple[Floats, ...]:
+    def _run(self, batch: Floats) -> tuple[Floats, ...]:
         try:
-            self._interpreter.set_tensor(self._input, image)
+            self._interpreter.set_tensor(self._input, batch)
             self._interpreter.invoke()
         except (RuntimeError, ValueError) as error:
             raise EngineError(f"LiteRT failed while running: {error}") from error
@@ -42,7 +43,7 @@ class LitertSession:
         del self._interpreter
 
 
-def open_graph(graph: bytes, _: bytes, threads: int, device: Device) -> LitertSession:
+def open_graph(graph: bytes, _: bytes, threads: int, device: Device, at_once: int) -> LitertSession:
     if device == "gpu":
         raise EngineError('LiteRT runs on the CPU only; set device = "cpu" or "auto", or choose another engine')
     interpreter = Interpreter(model_content=graph, num_threads=threads)

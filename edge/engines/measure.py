@@ -19,7 +19,6 @@ from edge.engines.choose import candidates
 from edge.engines.session import Device, Engine, Floats, open_graph, readable
 from edge.errors import EdgeError, EngineError
 from edge.golden import check_golden
-from edge.vision.patches import starts
 
 WARM_UP, RUNS, BUDGET_NS = 2, 12, 1_200_000_000
 
@@ -29,8 +28,7 @@ def example_batch(bundle: Bundle) -> Floats:
     rule = bundle.manifest.input
     shape = (rule.batch, rule.channels, rule.height, rule.width)
     if rule.patch:
-        count = len(starts(rule.height, rule.stride)) * len(starts(rule.width, rule.stride))
-        shape = (count, rule.channels, rule.patch, rule.patch)
+        shape = (rule.patches, rule.channels, rule.patch, rule.patch)
     return np.random.default_rng(0).random(shape, dtype=np.float32)
 
 

@@ -9,7 +9,7 @@ import onnxruntime as ort
 from onnxruntime.capi import onnxruntime_pybind11_state
 
 from edge.engines.caches import gpu_cache
-from edge.engines.session import Device, Engine, Floats, one_by_one
+from edge.engines.session import Device, Engine, Floats, in_turns
 from edge.errors import EngineError
 
 TENSORRT = "TensorrtExecutionProvider"
@@ -24,14 +24,17 @@ FAULTS: tuple[type[Exception], ...] = (RuntimeError, ValueError, *(kind for kind
 class OnnxSession:
     engine: Engine = "onnx"
 
-    def __init__(self, session: ort.InferenceSession) -> None:
+    def __init__(self, session: ort.InferenceSession, at_once: int) -> None:
         self._session = session
-        self._input = session.get_inputs()[0].name
+        given = session.get_inputs()[0]
+        self._input = given.name
+        fixed = given.shape[0] if given.shape else 1
+        self._at_once = fixed if isinstance(fixed, int) else at_once
         # ONNX Runtime falls back to the CPU without a word, so the device is read back.
         self.device = "gpu" if session.get_providers()[0] in GPU_PROVIDERS else "cpu"
 
     def run(self, batch: Floats) -> tuple[Floats, ...]:
-        return self._run(batch) if self.device == "gpu" else one_by_one(self._run, batch)
+        return self._run(batch) if self.device == "gpu" else in_turns(self._run, batch, self._at_once)
 
     def _run(self, batch: Floats) -> tuple[Floats, ...]:
         try:
@@ -83,7 +86,7 @@ def share_memory() -> None:
     ort.create_and_register_allocator(memory, None)
 
 
-def open_graph(graph: bytes, _: bytes, threads: int, device: Device) -> OnnxSession:
+def open_graph(graph: bytes, _: bytes, threads: int, device: Device, at_once: int) -> OnnxSession:
     share_memory()
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
@@ -99,7 +102,7 @@ def open_graph(graph: bytes, _: bytes, threads: int, device: Device) -> OnnxSess
     session = _open_first(graph, options, [*((name, provider_options(name, graph)) for name in wanted), CPU])
     if len(session.get_inputs()) != 1:
         raise EngineError(f"the graph has {len(session.get_inputs())} inputs; one is needed")
-    opened = OnnxSession(session)
+    opened = OnnxSession(session, at_once)
     if device == "gpu" and opened.device != "gpu":
         raise EngineError('ONNX Runtime found no usable GPU (driver, CUDA, cuDNN?); mend it, or set device = "cpu"')
     return opened

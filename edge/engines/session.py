@@ -49,12 +49,22 @@ class Session(Protocol):
         ...
 
 
-def one_by_one(run_one: Callable[[Floats], tuple[Floats, ...]], batch: Floats) -> tuple[Floats, ...]:
-    """A batch image by image, with the memory of one: on a CPU at most a fifth slower than by fours."""
-    if len(batch) == 1:
-        return run_one(batch)
-    answers = [tuple(out.copy() for out in run_one(batch[i : i + 1])) for i in range(len(batch))]
-    return tuple(np.concatenate(parts) for parts in zip(*answers, strict=True))
+def in_turns(run: Callable[[Floats], tuple[Floats, ...]], images: Floats, size: int) -> tuple[Floats, ...]:
+    """So many images at a time, with the memory of so many; an incomplete last turn is filled up with its last image.
+
+    images: `(n, ...)`. Returns what `run` answers, each output `(n, ...)`.
+    """
+    if len(images) == size:
+        return run(images)
+    answers: list[Floats] = []
+    for first in range(0, len(images), size):
+        turn = images[first : first + size]
+        lacking = size - len(turn)
+        outputs = run(np.concatenate([turn, turn[-1:].repeat(lacking, 0)]) if lacking else turn)
+        answers = answers or [np.empty((len(images), *out.shape[1:]), np.float32) for out in outputs]
+        for answer, out in zip(answers, outputs, strict=True):
+            answer[first : first + size] = out[: len(turn)]
+    return tuple(answers)
 
 
 def readable(engine: Engine, graphs: Iterable[Graph]) -> list[Graph]:
@@ -73,12 +83,16 @@ def installed(engine: Engine) -> bool:
 
 def open_graph(engine: Engine, bundle: Bundle, graph: Graph, threads: int, device: Device = "auto") -> Session:
     """Open a bundle's graph from its verified bytes. Raises BundleError, and as `open_session`."""
-    return open_session(engine, bundle.read(graph), threads, device, bundle.read_weights(graph))
+    at_once = bundle.manifest.input.at_once
+    return open_session(engine, bundle.read(graph), threads, device, bundle.read_weights(graph), at_once)
 
 
-def open_session(engine: Engine, graph: bytes, threads: int, device: Device = "auto", weights: bytes = b"") -> Session:
-    """Open a graph's bytes. weights: those of OpenVINO's own format. Raises MissingExtra where the engine is not
-    installed, EngineError where it refuses."""
+def open_session(
+    engine: Engine, graph: bytes, threads: int, device: Device = "auto", weights: bytes = b"", at_once: int = 1
+) -> Session:
+    """Open a graph's bytes. weights: those of OpenVINO's own format. at_once: images that a CPU runs at once, where the
+    graph leaves it open; a manifest's rule knows. Raises MissingExtra where the engine is not installed, EngineError
+    where it refuses."""
     if not installed(engine):
         raise MissingExtra(PACKAGES[engine][0], engine, f"the engine {engine}")
     if "onnx" in READS[engine] and not weights and EXTERNAL_DATA in graph:
@@ -90,7 +104,7 @@ def open_session(engine: Engine, graph: bytes, threads: int, device: Device = "a
     # numpy's own threads spin beside the engine's and take its cores: frames of 7 ms took 20, and one in a hundred 100.
     threadpool_limits(limits=1, user_api="blas")
     try:
-        session: Session = module.open_graph(graph, weights, threads, device)
+        session: Session = module.open_graph(graph, weights, threads, device, at_once)
     except (RuntimeError, ValueError, OSError) as error:
         raise EngineError(f"{engine} cannot open the graph: {error}") from error
     return session

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import msgspec
 
@@ -101,7 +102,12 @@ def open_pipeline(line: Line, say: Callable[[str], None] = _nothing) -> Pipeline
 
 
 def open_judge(judge: JudgeConfig, models: dict[str, Model]) -> Judge:
-    """Over the whole frame, or over its regions. A threshold of the judge's is meant for the judge's own bundle."""
+    """Over the whole frame, or over its regions. A threshold of the judge's is meant for the judge's own bundle.
+
+    Raises BundleError where a bundle is not fit for its kind, or lacks the mode that is asked for.
+    """
+    if judge.mode == "dense":
+        models = {name: replace(models[name], bundle=models[name].bundle.dense()) for name in judge.bundles}
 
     def opened(bundle: str, threshold: float | None) -> Scorer:
         return JUDGES[models[bundle].manifest.kind](models[bundle], threshold)

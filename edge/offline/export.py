@@ -15,7 +15,6 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
-from edge.engines.session import Floats
 from edge.errors import DataError
 
 INPUT = "input"
@@ -118,16 +117,17 @@ def to_fp16(graph: bytes) -> bytes:
     return bytes(made.SerializeToString())
 
 
-def to_tflite(program: ExportedProgram, shape: Sequence[int]) -> bytes:
-    """One TFLite file with a batch of one and float32 `(1, c, h, w)` in, as edge.engines.litert opens it.
+def to_tflite(program: ExportedProgram, shape: Sequence[int], at_once: int = 1) -> bytes:
+    """One TFLite file with float32 `(at_once, c, h, w)` in, as edge.engines.litert opens it.
 
-    shape: of one picture, `(c, h, w)`. Raises DataError where it cannot be converted.
+    shape: of one picture, `(c, h, w)`. at_once: images that it is to run at once; it has no other batch. Raises
+    DataError where it cannot be converted.
     """
     import litert_torch
 
     try:
         with quiet():
-            converted = litert_torch.convert(program.module(), (torch.zeros(1, *shape),))
+            converted = litert_torch.convert(program.module(), (torch.zeros(at_once, *shape),))
     except (RuntimeError, ValueError, NotImplementedError) as error:
         raise DataError(f"the program cannot be written as TFLite: {_first_cause(error)}") from error
     with tempfile.TemporaryDirectory() as folder:
@@ -137,9 +137,11 @@ def to_tflite(program: ExportedProgram, shape: Sequence[int]) -> bytes:
         return path.read_bytes()
 
 
-def fp32_graphs(program: ExportedProgram, outputs: Sequence[str], example: Floats) -> dict[str, bytes]:
-    """The files of a bundle before INT8: FP32 for CPUs, FP16 for graphics. example: `(n, c, h, w)`."""
+def fp32_graphs(
+    program: ExportedProgram, outputs: Sequence[str], shape: Sequence[int], at_once: int = 1
+) -> dict[str, bytes]:
+    """The files of a bundle before INT8: FP32 for CPUs, FP16 for graphics. shape, at_once: see `to_tflite`."""
     graph = to_onnx(program, outputs)
     xml, weights = to_openvino(graph)
     half = {"model.fp16.onnx": to_fp16(graph), "model.fp16.xml": xml, "model.fp16.bin": weights}
-    return {"model.onnx": graph, "model.tflite": to_tflite(program, example.shape[1:]), **half}
+    return {"model.onnx": graph, "model.tflite": to_tflite(program, shape, at_once), **half}

@@ -102,8 +102,7 @@ def from_program(path: Path, manifest: Manifest, progress: Progress) -> tuple[di
     check_shape(path, sides, manifest.input)
     rule = fold_into_program(program, manifest.input)
     progress("exporting", 0, 1)
-    example = np.zeros((2, *shape_of(rule)), np.float32)
-    return fp32_graphs(program, manifest.outputs, example), rule, source
+    return fp32_graphs(program, manifest.outputs, shape_of(rule), rule.at_once), rule, source
 
 
 def from_onnx(path: Path, manifest: Manifest, progress: Progress) -> tuple[dict[str, bytes], InputRule, Session]:

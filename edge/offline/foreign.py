@@ -15,10 +15,7 @@ Operation = Literal["multiply", "subtract", "divide", "round", "transpose", "cut
 # transpose: the order of the axes. cut: (top, left, height, width) of an NCHW picture. convert: numpy's name of a type.
 Step = tuple[Operation, NDArray[np.float32] | tuple[int, ...] | str]
 FRONT, TAIL = "edge_input", "edge_"  # names that are put into the graph
-PRECISIONS: tuple[tuple[Precision, frozenset[str]], ...] = (
-    ("int8", frozenset({"int8", "uint8", "int4", "uint4"})),
-    ("fp16", frozenset({"float16", "bfloat16"})),
-)
+INTEGERS = frozenset({"int8", "uint8", "int4", "uint4"})
 
 
 @dataclass(frozen=True)
@@ -96,5 +93,5 @@ class Network(Protocol):
 
 
 def precision_of(kinds: set[str]) -> Precision:
-    """By numpy's names of the types that weights are kept in."""
-    return next((precision for precision, names in PRECISIONS if kinds & names), "fp32")
+    """By numpy's names of the types that weights are kept in; of halves a CPU makes FP32 when it opens them."""
+    return "int8" if kinds & INTEGERS else "fp32"

@@ -161,6 +161,7 @@ def quantize_openvino(
     )
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.xml"
+        found.reshape([-1, *calibration.shape[1:]])
         ov.save_model(found, path, compress_to_fp16=False)
         return path.read_bytes(), path.with_suffix(".bin").read_bytes(), _in_float(found)
 
@@ -199,17 +200,25 @@ def _in_float(model: Any) -> list[str]:
 def quantize_tflite(graph: bytes, calibration: Floats, without: Sequence[str] = ()) -> bytes:
     """INT8 weights per channel and INT8 activations; the graph's own input and outputs stay float32.
 
-    calibration: `(n, c, h, w)`. without: scopes of the operations that stay float.
+    calibration: `(n, c, h, w)`. without: scopes of the operations that stay float; but of a convolution only the output
+    does: its weights are INT8 and its input is scaled anew at each run, which takes a tenth of the time that float does
+    beyond INT8.
     """
     rules = RecipeManager()
     for operation in TFLITE_OPS:
         rules.add_static_config(regex=".*", operation_name=operation, activation_num_bits=8, weight_num_bits=8)
         for scope in without:
             where = f"^{re.escape(scope)}$"
-            rules.add_quantization_config(where, operation, algorithm_key=AlgorithmName.NO_QUANTIZE)
-    name = Interpreter(model_content=graph).get_signature_list()["serving_default"]["inputs"][0]
+            if operation is TFLOperationName.CONV_2D:
+                rules.add_dynamic_config(where, operation, num_bits=8)
+            else:
+                rules.add_quantization_config(where, operation, algorithm_key=AlgorithmName.NO_QUANTIZE)
+    interpreter = Interpreter(model_content=graph)
+    name = interpreter.get_signature_list()["serving_default"]["inputs"][0]
+    at_once = interpreter.get_input_details()[0]["shape"][0]
     seen = Calibrator(graph, 2, CalibrationMode.CALIBRATION_PRESERVE_ALL_TENSORS, min_max_update)
-    images = [{name: calibration[i : i + 1]} for i in range(len(calibration))]
-    seen.calibrate({"serving_default": images}, rules)
+    whole = np.pad(calibration, ((0, -len(calibration) % at_once), (0, 0), (0, 0), (0, 0)), mode="edge")
+    batches = [{name: whole[i : i + at_once]} for i in range(0, len(whole), at_once)]
+    seen.calibrate({"serving_default": batches}, rules)
     made = quantizer.Quantizer(bytearray(graph), rules.get_quantization_recipe())
     return bytes(made.quantize(seen.get_model_qsvs(), enable_progress_report=False).quantized_model)

@@ -12,11 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.errors import FrameError
+from edge.vision.patches import starts
 
 Pixels = NDArray[np.uint8] | NDArray[np.uint16]
 Floats = NDArray[np.float32]
 
 WHOLE = (1, 1)
+# Run nine at a time Bergmann's patches take two thirds of the time that they take one by one; all 81 take 5 % less
+# still, and nine times the memory.
+PATCHES_AT_ONCE = 9
 
 
 class InputRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -53,6 +57,16 @@ class InputRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def batch(self) -> int:
         """Pictures that one frame becomes."""
         return len(self.views) if self.tiles == WHOLE else self.tiles[0] * self.tiles[1]
+
+    @property
+    def patches(self) -> int:
+        """Patches that one frame is cut into; 0 where the network sees it whole."""
+        return len(starts(self.height, self.stride)) * len(starts(self.width, self.stride)) if self.patch else 0
+
+    @property
+    def at_once(self) -> int:
+        """Images that an engine is to run at once."""
+        return min(max(self.patches, 1), PATCHES_AT_ONCE)
 
 
 def to_channels(pixels: Pixels, channels: int) -> Pixels:

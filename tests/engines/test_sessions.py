@@ -83,9 +83,30 @@ def test_a_batch_of_several_is_as_each_alone(bundle: Bundle, engine: Engine, pre
     session.close()
 
 
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+@pytest.mark.parametrize("count", [1, 4, 6])
+def test_images_run_four_at_once_are_as_one_by_one_and_the_same_bits_again(
+    bundle: Bundle, engine: Engine, precision: str, count: int
+) -> None:
+    graph = graph_for(bundle, engine, precision)
+    batch = np.concatenate([golden(bundle) * np.float32(share) for share in np.linspace(0.4, 1, count)])
+    answers = []
+    for at_once in (1, 4, 4):
+        session = open_session(engine, bundle.read(graph), 2, "cpu", bundle.read_weights(graph), at_once)
+        answers.append([np.copy(out) for out in session.run(batch)])
+        session.close()
+    for single, four, again in zip(*answers, strict=True):
+        assert len(four) == count
+        np.testing.assert_allclose(four, single, rtol=1e-3, atol=1e-3)
+        np.testing.assert_array_equal(four, again)
+
+
 @pytest.mark.skipif(not installed("openvino"), reason="OpenVINO is not here (extra `openvino`)")
+@pytest.mark.parametrize("at_once", [1, 4])
 @pytest.mark.parametrize("shape", [["n", 1, 8, 8], ["n", 1, "h", "w"]])
-def test_openvino_compiles_for_one_image_at_a_time(shape: list[object], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_openvino_compiles_for_the_images_that_it_is_given_at_once(
+    shape: list[object], at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A graph whose batch is left open pays for its shapes at each run."""
     onnx = pytest.importorskip("onnx", reason="onnx, which writes the graph, is not here (extra `test`)")
     openvino = importlib.import_module("openvino")
@@ -100,11 +121,11 @@ def test_openvino_compiles_for_one_image_at_a_time(shape: list[object], monkeypa
     given, answer = (helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape) for name in ("in", "out"))
     graph = helper.make_graph([helper.make_node("Neg", ["in"], ["out"])], "g", [given], [answer])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    session = open_session("openvino", model.SerializeToString(), 1, "cpu")
+    session = open_session("openvino", model.SerializeToString(), 1, "cpu", at_once=at_once)
     batch = np.random.default_rng(0).random((6, 1, 8, 8), dtype=np.float32)
     np.testing.assert_array_equal(session.run(batch)[0], -batch)
     session.close()
-    assert batches == ["1"]
+    assert batches == [str(at_once)]
 
 
 def test_one_thread_is_one_thread(bundle: Bundle, engine: Engine) -> None:

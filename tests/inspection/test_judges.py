@@ -24,10 +24,12 @@ from edge.inspection.judge import finding
 from edge.inspection.model import Model
 from edge.inspection.pipeline import Pipeline
 from edge.inspection.reconstruction import ReconstructionJudge
+from edge.inspection.regions import RegionJudge
 from edge.inspection.segdec import SegDecJudge
 from edge.records import Admission, Evaluation, Finding, Frame
 from edge.vision.image import Pixels
 from tests.lines import edit, write_line
+from tests.small_line import JUDGE, write_bundle
 
 SIDE = 64
 SEEN, UNSEEN = Admission("dark", 0.5, 1.0), Admission("dark", 1.5, 1.0)
@@ -197,6 +199,63 @@ def test_a_line_without_a_gate_asks_its_only_judge(small_line: Line, tmp_path: P
     assert [pipeline.inspect(frame(51, spot)).reason for spot in (None, 255)] == ["ok", "defect"]
     assert pipeline.inspect(frame(51)).surface == "dark"
     pipeline.close()
+
+
+DENSE = '[dense]\nstride = 32\nthresholds = { score = 0.2, map = 0.1, how = "by hand" }\n'
+
+
+def thick_line(line: Line, folder: Path, dense: str, judge: str) -> Line:
+    """The small line with a smoother of sixteen patches, its gate beside it."""
+    onnx = pytest.importorskip("onnx", reason="onnx, which writes the graph, is not here (extra `test`)")
+    pool = onnx.helper.make_node("AveragePool", ["in"], ["out"], kernel_shape=[15, 15], pads=[7, 7, 7, 7])
+    top = JUDGE.format(name="smoother", surface="dark").replace("stride = 32", "stride = 16")
+    write_bundle(folder / "smoother", top + dense, lambda: [pool], 32)
+    (folder / "gate").symlink_to(line.bundles / "gate")
+    return read_line(write_line(folder, ".", f'[judges.dark]\nbundle = "smoother"\n{judge}'))
+
+
+def test_a_dense_judge_has_fewer_patches_and_thresholds_of_its_own(
+    small_line: Line, tmp_path: Path, own_cache: Path
+) -> None:
+    bad, found = frame(51, 255), {}
+    for mode in ("full", "dense"):
+        (tmp_path / mode).mkdir()
+        pipeline = open_pipeline(thick_line(small_line, tmp_path / mode, DENSE, f'mode = "{mode}"\n'))
+        found[mode] = pipeline.inspect(bad).finding
+        assert pipeline.judges["dark"].model.manifest.input.patches == {"full": 16, "dense": 4}[mode]
+        pipeline.close()
+    full, dense = found["full"], found["dense"]
+    assert full is not None and dense is not None
+    assert (full.threshold, dense.threshold, dense.map_threshold) == (0.05, 0.2, 0.1)
+    alone = ReconstructionJudge(model(small_line, "smoother"))  # the same network, its patches 32 px apart
+    np.testing.assert_array_equal(dense.score_map, alone.inspect(bad).score_map)
+    assert not np.array_equal(full.score_map, dense.score_map)
+
+
+def test_regions_of_a_dense_judge_are_one_batch_and_dense_too(
+    small_line: Line, tmp_path: Path, own_cache: Path
+) -> None:
+    table = 'mode = "dense"\n[judges.dark.regions.all]\nboxes = [[0, 0, 64, 64]]\n'
+    table += "[judges.dark.regions.most]\nboxes = [[0, 0, 60, 60]]\n"
+    pipeline = open_pipeline(thick_line(small_line, tmp_path, DENSE, table))
+    answer = pipeline.inspect(frame(51)).finding
+    assert answer is not None and {s.threshold for scored in answer.regions.values() for s in scored} == {0.2}
+    judge = pipeline.judges["dark"]
+    assert isinstance(judge, RegionJudge) and len(judge.models) == 1
+    pipeline.close()
+
+
+def test_a_dense_judge_of_a_bundle_without_that_mode_is_refused(
+    small_line: Line, tmp_path: Path, own_cache: Path
+) -> None:
+    with pytest.raises(BundleError, match="smoother has no dense mode"):
+        open_pipeline(thick_line(small_line, tmp_path, "", 'mode = "dense"\n'))
+
+
+@pytest.mark.parametrize("stride", [16, 33])
+def test_a_dense_mode_of_no_use_is_refused(small_line: Line, tmp_path: Path, stride: int) -> None:
+    with pytest.raises(BundleError, match=rf"dense\.stride = {stride}"):
+        thick_line(small_line, tmp_path, DENSE.replace("32", str(stride)), "")
 
 
 @pytest.mark.skipif(not installed("onnx"), reason="ONNX Runtime is not here (extra `onnx`)")

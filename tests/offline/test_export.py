@@ -19,11 +19,14 @@ torch = pytest.importorskip("torch", reason="export needs torch: pip install '.[
 pytest.importorskip("litert_torch", reason="export needs litert-torch: pip install '.[train]'")
 pytest.importorskip("ai_edge_quantizer", reason="quantisation needs ai-edge-quantizer: pip install '.[train]'")
 
+import onnx  # noqa: E402  # after the skip
 from torch import Tensor, nn  # noqa: E402  # after the skip
 
-from edge.offline.export import fp32_graphs, to_program  # noqa: E402  # after the skip
+from edge.offline.export import fp32_graphs, to_onnx, to_program, to_tflite  # noqa: E402  # after the skip
 from edge.offline.int8 import make_int8  # noqa: E402  # after the skip
 from edge.offline.pack import golden_frame, set_measured, write_bundle  # noqa: E402  # after the skip
+from edge.offline.quantize import quantize_tflite  # noqa: E402  # after the skip
+from edge.offline.tflite_layers import with_weights  # noqa: E402  # after the skip
 
 Floats = NDArray[np.float32]
 SUFFIXES = {"onnx": (".onnx",), "openvino": (".xml", ".onnx"), "litert": (".tflite",)}
@@ -74,7 +77,7 @@ def made(request: pytest.FixtureRequest) -> tuple[nn.Module, tuple[str, ...], Fl
     kind, outputs = NETWORKS[request.param]
     network = kind().eval()
     images = np.random.default_rng(7).standard_normal((16, 1, 32, 48)).astype(np.float32)
-    graphs = fp32_graphs(to_program(network, torch.from_numpy(images[:2])), outputs, images)
+    graphs = fp32_graphs(to_program(network, torch.from_numpy(images[:2])), outputs, images.shape[1:])
     graphs |= make_int8(graphs["model.onnx"], graphs["model.tflite"], images, silent).files
     return network, outputs, images, graphs
 
@@ -102,6 +105,42 @@ def test_every_engine_answers_as_torch_does(
         assert out.shape == wanted.shape
         assert out.dtype == np.float32
         assert np.abs(out - wanted).max() <= allowed * max(np.ptp(expected[-1]), 1e-3)
+    session.close()
+
+
+def test_a_tflite_graph_for_three_images_answers_as_the_one_for_one(
+    made: tuple[nn.Module, tuple[str, ...], Floats, dict[str, bytes]],
+) -> None:
+    """Seven of them, and sixteen to calibrate with: the last three are filled up, of which nothing is to be seen."""
+    network, _, images, graphs = made
+    three = to_tflite(to_program(network, torch.from_numpy(images[:2])), images.shape[1:], 3)
+    int8 = make_int8(graphs["model.onnx"], three, images, silent, formats=("tflite",)).files["model.int8.tflite"]
+    for graph, single in ((three, "model.tflite"), (int8, "model.int8.tflite")):
+        together, alone = (open_session("litert", data, 2, "cpu") for data in (graph, graphs[single]))
+        for out, wanted in zip(together.run(images[:7]), alone.run(images[:7]), strict=True):
+            assert out.shape == wanted.shape
+            assert np.abs(out - wanted).max() <= 0.02 * np.ptp(wanted)
+        for session in (together, alone):
+            session.close()
+
+
+def test_a_convolution_whose_output_stays_float_gives_an_image_the_same_bits_whatever_its_neighbours() -> None:
+    """Its input is scaled anew at each run, by each image for itself."""
+    torch.manual_seed(7)
+    network, images = Rebuild().eval(), np.random.default_rng(7).standard_normal((9, 1, 32, 48)).astype(np.float32)
+    program = to_program(network, torch.from_numpy(images[:2]))
+    graph, model = to_tflite(program, images.shape[1:], 3), onnx.load_from_string(to_onnx(program, ("reconstruction",)))
+    _, scopes = with_weights(graph, model, model)
+    kept = quantize_tflite(graph, images, (scopes["net.2"],))
+    assert kept != quantize_tflite(graph, images)
+    session = open_session("litert", kept, 2, "cpu")
+    (answer,) = session.run(images)
+    order = np.random.default_rng(1).permutation(9)
+    np.testing.assert_array_equal(session.run(images[order])[0], answer[order])
+    np.testing.assert_array_equal(session.run(images[4:5])[0][0], answer[4])
+    with torch.no_grad():
+        wanted = network(torch.from_numpy(images)).numpy()
+    assert np.abs(answer - wanted).max() <= 0.05 * np.ptp(wanted)
     session.close()
 
 

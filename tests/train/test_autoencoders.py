@@ -113,6 +113,18 @@ def test_torch_onnx_tflite_and_int8_agree(name: str) -> None:
     assert graphs[2][1] != b"" and len(graphs[2][1]) < 0.5 * len(onnx)
 
 
+@pytest.mark.parametrize(
+    ("kernel", "stride", "padding"), [(4, 2, 1), (6, 2, 2), (2, 2, 0), (4, 4, 0), (6, 4, 1), (3, 1, 1)]
+)
+def test_a_deconvolution_to_one_channel_is_woven_of_a_convolution(kernel: int, stride: int, padding: int) -> None:
+    torch.manual_seed(5)
+    plain = nn.Sequential(nn.ConvTranspose2d(5, 1, kernel, stride, padding), nn.LeakyReLU(0.2)).eval()
+    woven, image = fold(plain), torch.rand(2, 5, 7, 9)
+    assert not any(isinstance(layer, nn.ConvTranspose2d) for layer in woven.modules())
+    (out,), (wanted,) = answers(woven, image), answers(plain, image)
+    assert out.shape == wanted.shape and torch.allclose(out, wanted, atol=1e-6)
+
+
 def test_equalised_channels_compute_the_same_with_ranges_nearer_to_each_other() -> None:
     torch.manual_seed(0)
     network, inputs = BergmannCAE().eval(), np.random.default_rng(0).random((4, 1, 128, 128), np.float32)

@@ -67,9 +67,35 @@ def test_stitching_undoes_cutting(rule: InputRule, seed: int) -> None:
     assert np.allclose(stitch(patches, rule.height, rule.width, rule.stride), image, atol=1e-5)
 
 
-def test_zouars_image_gives_81_patches() -> None:
-    assert len(starts(256, 30)) == 9
+@given(rules().filter(lambda rule: rule.patch > 0), st.integers(0, 2**32 - 1))
+def test_patches_are_cut_and_stitched_as_zouar_writes_it_bit_for_bit(rule: InputRule, seed: int) -> None:
+    """The whole padded image, patch after patch, divided by how many cover a pixel, cropped in the end."""
+    rng, side = np.random.default_rng(seed), rule.patch
+    rows, columns = starts(rule.height, rule.stride), starts(rule.width, rule.stride)
+    image = rng.random((rule.height, rule.width), dtype=np.float32)
+    whole = np.pad(image, ((0, rows[-1] + side - rule.height), (0, columns[-1] + side - rule.width)), mode="edge")
+    places = [(slice(y, y + side), slice(x, x + side)) for y in rows for x in columns]
+    patches = cut(image, side, rule.stride)
+    assert len(places) == rule.patches
+    np.testing.assert_array_equal(patches, np.stack([whole[place] for place in places])[:, None])
+    rebuilt = rng.random(patches.shape, dtype=np.float32)
+    total, factors = np.zeros(whole.shape, np.float32), np.zeros(whole.shape, np.float32)
+    for place, patch in zip(places, rebuilt, strict=True):
+        total[place] += patch[0]
+        factors[place] += 1
+    expected = (total / factors)[: rule.height, : rule.width]
+    np.testing.assert_array_equal(stitch(rebuilt, rule.height, rule.width, rule.stride), expected)
+
+
+def test_zouars_image_gives_81_patches_which_are_run_nine_at_a_time() -> None:
+    rule = InputRule(256, 256, patch=128, stride=30)
+    assert len(starts(256, 30)) == 9 and (rule.patches, rule.at_once) == (81, 9)
     assert cut(np.zeros((256, 256), np.float32), 128, 30).shape == (81, 1, 128, 128)
+
+
+@given(rules())
+def test_no_more_images_are_run_at_once_than_a_frame_has_patches(rule: InputRule) -> None:
+    assert rule.at_once == 1 if not rule.patch else 1 <= rule.at_once <= min(9, rule.patches)
 
 
 def test_dividing_factors_count_what_covers_a_pixel() -> None:

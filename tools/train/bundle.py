@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from edge.bundle import Bundle, Graph, Manifest, Scoring, Targets, Thresholds, Training
+from edge.bundle import Bundle, Dense, Graph, Manifest, Scoring, Targets, Thresholds, Training
 from edge.engines.session import Floats, open_session
 from edge.errors import DataError
 from edge.inspection.assemble import JUDGES
@@ -84,8 +84,8 @@ def make_graphs(
         network = equalised(network, some)
     program = to_program(network, torch.from_numpy(some[:2].copy()))
     save_program(program, run / "model.pt2")
-    files = fp32_graphs(program, TASKS[recipe.network].outputs, some)
-    session = open_session("onnx", files["model.onnx"], 2, "cpu")
+    files = fp32_graphs(program, TASKS[recipe.network].outputs, some.shape[1:], recipe.input.at_once)
+    session = open_session("onnx", files["model.onnx"], 2, "cpu", at_once=recipe.input.at_once)
     chosen = choose(session, recipe.input, usable, IMAGES, recipe.seed, progress)
     session.close()
     calibration = full_range(inputs(recipe.input, chosen, recipe.seed), recipe.input)
@@ -101,7 +101,7 @@ def open_judge(fields: dict[str, object], graph: bytes) -> Judge:
     draft = {**fields, "thresholds": everything, "format": 1, "graph": [entry]}
     draft["golden"] = {"file": "golden.npz", "sha256": nowhere}
     manifest = msgspec.convert(msgspec.to_builtins(draft), Manifest)
-    session = open_session("onnx", graph, 2, "cpu")
+    session = open_session("onnx", graph, 2, "cpu", at_once=manifest.input.at_once)
     return JUDGES[manifest.kind](Model(Bundle(Path(manifest.name), manifest, nowhere), entry, session))
 
 
@@ -193,6 +193,10 @@ def make_bundle(path: Path, recipe: Recipe, roots: list[Path], runs: Path, out: 
         files[ARRAYS], fields["thresholds"] = fit_density(session, recipe, scoring(recipe), training, validation)
     else:
         fields["thresholds"] = set_thresholds(recipe, open_judge(fields, files["model.onnx"]), validation)
+    if recipe.dense_stride:
+        apart = msgspec.structs.replace(recipe.input, stride=recipe.dense_stride)
+        judge = open_judge({**fields, "input": apart}, files["model.onnx"])
+        fields["dense"] = Dense(stride=recipe.dense_stride, thresholds=set_thresholds(recipe, judge, validation))
     fp32 = hashlib.sha256(files["model.onnx"]).hexdigest()
     drawn = recipe_of(recipe.name, recipe.data, roots, chosen, recipe.seed, len(usable), fp32)
     write_recipe(calibration / recipe.name, drawn)

@@ -105,7 +105,7 @@ def make_graphs(recipe: Recipe, run: Path, usable: list[Picture]) -> tuple[dict[
     some = inputs(recipe.input, usable[:1], recipe.seed)
     program = to_program(network, torch.from_numpy(some))
     save_program(program, run / "model.pt2")
-    files = fp32_graphs(program, OUTPUTS, some)
+    files = fp32_graphs(program, OUTPUTS, some.shape[1:])
     with progress_bar() as progress:
         session = open_session("onnx", files["model.onnx"], THREADS, "cpu")
         count = EACH_SURFACE * len(recipe.surfaces)

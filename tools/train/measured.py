@@ -21,7 +21,6 @@ import numpy as np
 from rich.console import Console
 from rich.progress import Progress
 
-from edge.bench.load import patches_of
 from edge.bundle import MANIFEST, Bundle, Graph, open_bundle
 from edge.config import Line, read_line
 from edge.engines.choose import choose, measure_all
@@ -186,7 +185,7 @@ def compare(
     auroc = [image_figures(labels, found)[0] or 0.0 for found in scores]
     measured |= {"image_auroc_fp32": round(auroc[0], 4), "image_auroc_int8": round(auroc[1], 4)}
     figures = (f"{auroc[0]:.4f}", f"{auroc[1]:.4f}", f"{ms[0]:.1f}", f"{ms[1]:.1f}", f"{ms[0] / ms[1]:.1f}x")
-    patches = patches_of(bundle)
+    patches = bundle.manifest.input.patches
     name = bundle.manifest.name + (f" ({patches} patches)" if patches else "")
     return measured, (name, engine, *figures)
 

@@ -16,7 +16,7 @@ EACH = "{surface}"
 # What only the bundle depends on, not the training.
 BUNDLING = (
     *("name", "licence", "data", "equalise", "pass_good", "measure", "pooling", "blur", "heat"),
-    *("target_frame_ms", "target_patch_ms"),
+    *("target_frame_ms", "target_patch_ms", "dense_stride"),
 )
 
 
@@ -29,6 +29,7 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tools.train.equalise.
     halving, rotation, noise: of a DRAE: which block of a stage halves, by up to how many radians an image is turned,
     the share of patches that get noise. restarts: how often the learning rate starts anew, at a third of its last peak.
+    dense_stride: of the patches in the bundle's dense mode; 0 for a bundle without one.
     loss: of a reconstruction, in the training. measure, pooling, blur, heat: on the line, as in edge.bundle.Scoring.
     """
 
@@ -63,6 +64,7 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     pooling: Literal["max", "mean", "worst_patch"] = "max"
     blur: float = 0.0
     heat: Literal["measure", "difference"] = "measure"
+    dense_stride: int = 0
     target_frame_ms: float | None = None
     target_patch_ms: float | None = None
 

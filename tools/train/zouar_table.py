@@ -20,7 +20,6 @@ import numpy as np
 from rich.console import Console
 from rich.progress import Progress
 
-from edge.bench.load import patches_of
 from edge.bundle import Bundle
 from edge.offline.metrics import image_figures
 from tools.train.data import read_samples, split, strangers
@@ -119,7 +118,7 @@ def measure(system: str, surface: str, bundle: Bundle, roots: list[Path], thread
         n_good=defective.count(False),
         n_defect=defective.count(True),
         auroc=image_figures(defective, judged)[0] or 0.0,
-        patch_ms=median_ms(spent) / patches_of(bundle),
+        patch_ms=median_ms(spent) / bundle.manifest.input.patches,
         ours=accuracies(passed, judged, defective),
         thesis=None if column is None else THESIS[surface][column],
         thesis_ms=None if column is None else THESIS_MS[surface][column],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from itertools import pairwise
+from itertools import pairwise, product
 
 import torch
 from torch import Tensor, nn
@@ -26,8 +26,8 @@ def up(i: int, o: int, kernel: int, stride: int = 2) -> list[nn.Module]:
 
 
 def fold(network: nn.Module) -> nn.Module:
-    """A copy for the line: batch norms become part of the convolutions and deconvolutions before them, and no
-    deconvolution has an output padding, which not every exporter can write."""
+    """A copy for the line: batch norms become part of the convolutions and deconvolutions before them, no
+    deconvolution has an output padding, which not every exporter can write, and none gives a single channel."""
     folded = copy.deepcopy(network).eval()
     for block in [m for m in folded.modules() if isinstance(m, nn.Sequential)]:
         for i, layer in enumerate(block):
@@ -37,7 +37,11 @@ def fold(network: nn.Module) -> nn.Module:
             deconvolution = isinstance(layer, nn.ConvTranspose2d)
             if isinstance(norm, nn.BatchNorm2d):
                 layer, block[i + 1] = fuse_conv_bn_eval(layer, norm, deconvolution), nn.Identity()
-            block[i] = _even(layer) if isinstance(layer, nn.ConvTranspose2d) and any(layer.output_padding) else layer
+            if isinstance(layer, nn.ConvTranspose2d):
+                even = _even(layer) if any(layer.output_padding) else layer
+                block[i] = _woven(even) if _one_channel(even) else even
+            else:
+                block[i] = layer
     return folded
 
 
@@ -48,6 +52,28 @@ def _even(layer: nn.ConvTranspose2d) -> nn.ConvTranspose2d:
     even.weight = nn.Parameter(functional.pad(layer.weight.detach(), (0, 1, 0, 1)))
     even.bias = layer.bias
     return even
+
+
+def _one_channel(layer: nn.ConvTranspose2d) -> bool:
+    """Whether it draws a grey image, `stride` times as large as what it is given."""
+    return layer.out_channels == 1 and layer.kernel_size[0] == layer.stride[0] + 2 * int(layer.padding[0])
+
+
+def _woven(layer: nn.ConvTranspose2d) -> nn.Sequential:
+    """The same function by a convolution to stride x stride images that a pixel shuffle weaves into one (Shi et al.
+    2016): processors work on 16 channels at a time and a deconvolution to one took a quarter of a patch's time."""
+    side, stride, padding = layer.kernel_size[0], layer.stride[0], int(layer.padding[0])
+    reach = (stride - 1 + padding) // stride  # input pixels on either side that an output pixel hears of
+    kernel = torch.zeros(stride, stride, layer.in_channels, 2 * reach + 1, 2 * reach + 1)
+    taps = [(a, t, a + padding - stride * (t - reach)) for a in range(stride) for t in range(2 * reach + 1)]
+    inside = [(a, t, at) for a, t, at in taps if 0 <= at < side]
+    for (y, ty, at_y), (x, tx, at_x) in product(inside, inside):
+        kernel[y, x, :, ty, tx] = layer.weight.detach()[:, 0, at_y, at_x]
+    woven = nn.Conv2d(layer.in_channels, stride * stride, 2 * reach + 1, padding=reach)
+    woven.weight = nn.Parameter(kernel.flatten(0, 1))
+    bias = torch.zeros(1) if layer.bias is None else layer.bias.detach()
+    woven.bias = nn.Parameter(bias.repeat(stride * stride))
+    return nn.Sequential(woven, nn.PixelShuffle(stride))
 
 
 class BergmannCAE(nn.Module):
