@@ -52,7 +52,8 @@ class Port(Strict, frozen=True):
 class Graph(File, frozen=True, kw_only=True):
     """One network. An ONNX graph serves both ONNX Runtime and OpenVINO; OpenVINO's own has its weights in a file apart.
 
-    opset: of an ONNX graph. input, output: as they were found in the file when it was exported."""
+    opset: of an ONNX graph. input, output: as they were found in the file when it was exported. gain: what a
+    reconstruction's residuals are divided by, as INT8 adds to all of them (edge.offline.gains)."""
 
     format: Format
     precision: Precision
@@ -60,6 +61,7 @@ class Graph(File, frozen=True, kw_only=True):
     opset: int | None = None
     input: Port | None = None
     output: tuple[Port, ...] = ()
+    gain: Annotated[float, msgspec.Meta(gt=0)] = 1.0
 
     def __post_init__(self) -> None:
         if (self.format == "openvino") != (self.weights is not None):

@@ -48,6 +48,8 @@ class ReconstructionJudge(Scorer):
         for number, (image, patches) in enumerate(zip(images, by_frame, strict=True)):
             whole = stitch(patches, rule.height, rule.width, rule.stride)
             scores = residual_map(image, whole, scoring)
+            if self.model.graph.gain != 1:
+                scores /= np.float32(self.model.graph.gain)
             score = pooled(scores, scoring, rule)
             if self.density:
                 score = self.density.score(score, np.split(latent[0], len(images))[number])

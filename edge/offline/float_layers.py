@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import msgspec
@@ -14,14 +14,15 @@ from edge.engines.session import Floats
 from edge.offline.quantize import ACTIVATIONS, output_error, quantize_onnx
 from edge.offline.tflite_layers import layer_name
 
+LAYERS = ("Conv", "ConvTranspose")
 HELPS = 0.9  # a layer stays in float where the error falls to this share of itself
 
 Progress = Callable[[str, int, int], None]
 
 
 class Layer(msgspec.Struct, frozen=True):
-    """alone: error of the outputs with this layer alone in INT8. after: with all in INT8 but this one and those above
-    it; None where that was not tried. kept: it stays in float."""
+    """alone: error of the outputs with this layer alone in INT8. after: with all in INT8 but this one, perhaps the one
+    before it, and those that were kept already; None where that was not tried. kept: it stays in float."""
 
     name: str
     alone: float
@@ -62,27 +63,46 @@ def find_float_layers(
     whole = error()
     if whole <= allowed:
         return Search(whole, whole, ())
-    nodes = [n for n in model.graph.node if n.op_type in ("Conv", "ConvTranspose")]
+    nodes = [n for n in model.graph.node if n.op_type in LAYERS]
     alone = []
     for number, node in enumerate(nodes):
         progress("each layer alone", number + 1, len(nodes))
         alone.append((error(only=with_activation(model, node)), node))
     alone.sort(key=lambda pair: -pair[0])
     layers: list[Layer] = []
-    without: list[str] = []
+    kept: set[str] = set()
     left = whole
     for place, (own, node) in enumerate(alone):
-        if left <= allowed or place >= most + 2 or sum(layer.kept for layer in layers) >= most:
-            layers.append(Layer(layer_name(node), own))
+        if left <= allowed or place >= most or node.name in kept:
+            layers.append(Layer(layer_name(node), own, kept=node.name in kept))
             continue
-        own_nodes = with_activation(model, node)
-        after = error(without=[*without, *own_nodes])
-        kept = after <= HELPS * left
-        layers.append(Layer(layer_name(node), own, after, kept))
-        if kept:
-            without += own_nodes
-            left = after
+        tried = {}
+        for group in ([node], [*before(model, node), node]):
+            names = {*kept, *(n.name for n in group)}
+            tried[error(without=in_float(model, names))] = names
+        after = min(tried)
+        helps = after <= HELPS * left
+        if helps:
+            left, kept = after, tried[after]
+        layers.append(Layer(layer_name(node), own, after, helps))
+    layers = [
+        msgspec.structs.replace(row, kept=node.name in kept) for row, (_, node) in zip(layers, alone, strict=True)
+    ]
     return Search(whole, left, tuple(layers))
+
+
+def before(model: onnx.ModelProto, node: onnx.NodeProto) -> list[onnx.NodeProto]:
+    """The layer whose answer, through an activation, is this one's input; none where it is another's too."""
+    made = {output: n for n in model.graph.node for output in n.output}
+    source = made.get(node.input[0])
+    if source is not None and source.op_type in ACTIVATIONS:
+        source = made.get(source.input[0])
+    return [source] if source is not None and source.op_type in LAYERS else []
+
+
+def in_float(model: onnx.ModelProto, layers: Collection[str]) -> list[str]:
+    """The names of these layers' nodes and of the activations behind them."""
+    return [name for node in model.graph.node if node.name in layers for name in with_activation(model, node)]
 
 
 def with_activation(model: onnx.ModelProto, node: onnx.NodeProto) -> list[str]:

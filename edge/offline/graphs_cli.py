@@ -152,13 +152,13 @@ def parity(
     it; the verdicts are then compared with those of FP32 on ONNX Runtime, and the times taken in turn.
 
     \b
-    flips    frames whose verdict is another
-    to OK    those that pass though FP32 rejects them: outside the guard band (2 % of the score's range)/all
+    flips    frames whose verdict is another: outside the guard band (2 % of the score's range)/all
+    to OK    those of them that pass though FP32 rejects them: outside the guard band/all
     apart    difference of the score as a share of its range: median, and most
     IoU      overlap of the boxes of frames that both reject, and how far their centres are apart in pixels
     AUROC    of the frames' scores, and AUPRO of the pixels; lost: FP32's less this graph's
 
-    Passed: no flip to OK outside the guard band, at most 0.5 % flips, AUROC less by at most 0.005, AUPRO by 0.02.
+    Passed: outside the guard band no flip to OK and at most 0.5 % flips; AUROC less by at most 0.005, AUPRO by 0.02.
     Exit code 1 where it is not.
     """
     from edge.bundle import open_bundle

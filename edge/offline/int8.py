@@ -8,12 +8,20 @@ from dataclasses import dataclass
 import numpy as np
 import onnx
 
-from edge.engines.session import Floats
+from edge.engines.session import Floats, open_session
 from edge.offline.export import quiet
-from edge.offline.float_layers import Search, find_float_layers, run_all
-from edge.offline.quantize import quantize_onnx, quantize_openvino, quantize_tflite, ranges_of
+from edge.offline.float_layers import LAYERS, Search, find_float_layers, in_float, run_all
+from edge.offline.quantize import (
+    output_error,
+    quantize_onnx,
+    quantize_openvino,
+    quantize_tflite,
+    ranges_of,
+    tflite_ranges,
+)
+from edge.offline.ranges import squeeze_onnx, squeeze_tflite
 from edge.offline.rounding import round_weights
-from edge.offline.tflite_layers import arithmetic, with_weights
+from edge.offline.tflite_layers import arithmetic, layer_name, with_weights
 from edge.vision.image import InputRule
 
 ALLOWED = 0.05
@@ -50,10 +58,15 @@ def make_int8(
     rounded = round_weights(fp32, calibration, progress)
     model = onnx.load_from_string(rounded)
     progress("ranges", 0, 1)
-    ranges = ranges_of(model, calibration)
     probes = [calibration[n : n + 1] for n in np.linspace(0, len(calibration) - 1, PROBES).astype(int)]
-    found = find_float_layers(model, ranges, run_all(fp32, probes), probes, allowed, most, progress)
-    nodes = [n.name for n in model.graph.node if n.input[1:2] and n.input[1].removesuffix(".weight") in found.kept]
+    expected = run_all(fp32, probes)
+    ranges = ranges_of(model, calibration)
+    narrow = squeeze_onnx(model, ranges, calibration)
+    errors = [output_error(expected, run_all(quantize_onnx(model, r), probes)) for r in (ranges, narrow)]
+    ranges = narrow if errors[1] < errors[0] else ranges
+    found = find_float_layers(model, ranges, expected, probes, allowed, most, progress)
+    kept = {n.name for n in model.graph.node if n.op_type in LAYERS and layer_name(n) in found.kept}
+    nodes = in_float(model, kept)
     files: dict[str, bytes] = {}
     floats: dict[str, list[str]] = {}
     unnamed = 0
@@ -72,9 +85,23 @@ def make_int8(
         unnamed = sum(n.op_type in ("Conv", "ConvTranspose") for n in model.graph.node) - len(scopes)
         without = arithmetic(on_grid) + [scopes[name] for name in found.kept if name in scopes]
         with quiet():
-            files["model.int8.tflite"] = quantize_tflite(on_grid, calibration, without)
+            files["model.int8.tflite"] = best_tflite(on_grid, calibration, probes, expected, without)
         floats["litert"] = [name for name in found.kept if name in scopes]
     return Made(files, found, floats, unnamed)
+
+
+def best_tflite(
+    graph: bytes, calibration: Floats, probes: Sequence[Floats], expected: list[list[Floats]], without: list[str]
+) -> bytes:
+    """In INT8 by the ranges whose outputs are nearer to what is expected of the probes."""
+    ranges = tflite_ranges(graph, calibration)
+    made = [quantize_tflite(graph, r, without) for r in (ranges, squeeze_tflite(graph, ranges, calibration))]
+    errors = []
+    for data in made:
+        session = open_session("litert", data, 2, "cpu")
+        errors.append(output_error(expected, [[np.copy(out) for out in session.run(probe)] for probe in probes]))
+        session.close()
+    return made[int(np.argmin(errors))]
 
 
 def full_range(inputs: Floats, rule: InputRule) -> Floats:

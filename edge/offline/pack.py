@@ -58,7 +58,7 @@ def write_bundle(path: Path, fields: dict[str, object], files: dict[str, bytes],
     draft["graph"] = [_with_ports(graph, files) for graph in checked.graph]
     golden = _golden(checked, files, seed)
     draft["golden"] = _entry(GOLDEN, golden)
-    manifest = tomli_w.dumps(_plain(_checked(path, draft))).encode()
+    manifest = tomli_w.dumps(plain(_checked(path, draft))).encode()
     _replace_folder(path, {**files, GOLDEN: golden, MANIFEST: manifest})
     return open_bundle(path)
 
@@ -85,7 +85,7 @@ def write_borrowing(
         "arrays": _entry(ARRAYS, arrays),
         "golden": msgspec.structs.replace(lender.manifest.golden, bundle=lent),
     }
-    manifest = tomli_w.dumps(_plain(_checked(path, draft))).encode()
+    manifest = tomli_w.dumps(plain(_checked(path, draft))).encode()
     _replace_folder(path, {ARRAYS: arrays, MANIFEST: manifest})
     return open_bundle(path)
 
@@ -105,7 +105,7 @@ def with_arrays(bundle: Bundle, arrays: bytes, surfaces: tuple[str, ...], note: 
         (bundle.path / name).chmod(FILE_MODE)
     except OSError as error:
         raise BundleError(f"cannot write into {bundle.path}: {error.strerror}; is the folder writable?") from error
-    rewrite(bundle.path / MANIFEST, tomli_w.dumps(_plain(manifest)))
+    rewrite(bundle.path / MANIFEST, tomli_w.dumps(plain(manifest)))
     old = bundle.manifest.arrays
     if old is not None and old.file != name and old.bundle is None:
         (bundle.path / old.file).unlink(missing_ok=True)
@@ -115,14 +115,14 @@ def with_arrays(bundle: Bundle, arrays: bytes, surfaces: tuple[str, ...], note: 
 def set_measured(path: Path, measured: dict[str, float | int | str]) -> Bundle:
     """Put figures into the manifest's `measured` table, in place of those that are there. Raises BundleError."""
     manifest = msgspec.structs.replace(open_bundle(path).manifest, measured=measured)
-    rewrite(path / MANIFEST, tomli_w.dumps(_plain(manifest)))
+    rewrite(path / MANIFEST, tomli_w.dumps(plain(manifest)))
     return open_bundle(path)
 
 
 def set_parity(path: Path, parity: dict[str, float | int | str | bool]) -> Bundle:
     """Put what `edge parity` found into the manifest, in place of what is there. Raises BundleError."""
     manifest = msgspec.structs.replace(open_bundle(path).manifest, parity=parity)
-    rewrite(path / MANIFEST, tomli_w.dumps(_plain(manifest)))
+    rewrite(path / MANIFEST, tomli_w.dumps(plain(manifest)))
     return open_bundle(path)
 
 
@@ -189,7 +189,7 @@ def _checked(path: Path, fields: dict[str, object]) -> Manifest:
         raise BundleError(f"{path / MANIFEST} would not be valid: {error}") from error
 
 
-def _plain(manifest: Manifest) -> dict[str, object]:
+def plain(manifest: Manifest) -> dict[str, object]:
     """As TOML has it: no null, and what was left out stays out."""
 
     def without_none(value: object) -> object:
@@ -197,10 +197,10 @@ def _plain(manifest: Manifest) -> dict[str, object]:
             return {key: without_none(inner) for key, inner in value.items() if inner is not None}
         return [without_none(inner) for inner in value] if isinstance(value, list | tuple) else value
 
-    plain: dict[str, Any] = msgspec.to_builtins(manifest)
+    fields: dict[str, Any] = msgspec.to_builtins(manifest)
     if manifest.input.tiles == WHOLE:
-        del plain["input"]["tiles"]
-    return {key: without_none(value) for key, value in plain.items() if value is not None}
+        del fields["input"]["tiles"]
+    return {key: without_none(value) for key, value in fields.items() if value is not None}
 
 
 def _golden(manifest: Manifest, files: dict[str, bytes], seed: int) -> bytes:

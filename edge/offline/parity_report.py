@@ -30,7 +30,7 @@ def parity_tables(found: Parity) -> list[Table]:
     for row in found.rows:
         name = f"{row.engine} {row.precision}"
         apart = (f"{row.apart:.2%}", f"{row.apart_most:.1%}", _shown(row.iou, ".2f"), _shown(row.shift, ".1f"))
-        verdicts.add_row(name, str(row.flips), f"{row.outside}/{row.to_ok}", *apart)
+        verdicts.add_row(name, f"{row.flips_outside}/{row.flips}", f"{row.outside}/{row.to_ok}", *apart)
         pairs = ((row.auroc, row.auroc_lost), (row.aupro, row.aupro_lost))
         figures = [text for own, less in pairs for text in (_shown(own, ".3f"), _shown(less, "+.3f"))]
         figures.append(_shown(row.pixel_auroc_lost, "+.3f"))

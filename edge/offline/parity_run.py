@@ -184,6 +184,7 @@ def for_manifest(found: Parity, command: str) -> dict[str, float | int | str | b
         "command": command,
         "frames": found.frames,
         "flips": max(row.flips for row in rows),
+        "flips_outside_guard": max(row.flips_outside for row in rows),
         "to_ok": max(row.to_ok for row in rows),
         "to_ok_outside_guard": max(row.outside for row in rows),
         "score_apart": round(max(row.apart for row in rows), 5),

@@ -197,13 +197,8 @@ def _in_float(model: Any) -> list[str]:
     return [o.get_friendly_name() for o in layers if o.input_value(0).get_node().get_type_name() != "FakeQuantize"]
 
 
-def quantize_tflite(graph: bytes, calibration: Floats, without: Sequence[str] = ()) -> bytes:
-    """INT8 weights per channel and INT8 activations; the graph's own input and outputs stay float32.
-
-    calibration: `(n, c, h, w)`. without: scopes of the operations that stay float; but of a convolution only the output
-    does: its weights are INT8 and its input is scaled anew at each run, which takes a tenth of the time that float does
-    beyond INT8.
-    """
+def tflite_rules(without: Sequence[str]) -> RecipeManager:
+    """What ai-edge-quantizer is to do. without: see `quantize_tflite`."""
     rules = RecipeManager()
     for operation in TFLITE_OPS:
         rules.add_static_config(regex=".*", operation_name=operation, activation_num_bits=8, weight_num_bits=8)
@@ -213,12 +208,27 @@ def quantize_tflite(graph: bytes, calibration: Floats, without: Sequence[str] = 
                 rules.add_dynamic_config(where, operation, num_bits=8)
             else:
                 rules.add_quantization_config(where, operation, algorithm_key=AlgorithmName.NO_QUANTIZE)
+    return rules
+
+
+def tflite_ranges(graph: bytes, calibration: Floats) -> dict[str, Any]:
+    """The least and the largest value of every tensor, by its name. calibration: `(n, c, h, w)`."""
     interpreter = Interpreter(model_content=graph)
     name = interpreter.get_signature_list()["serving_default"]["inputs"][0]
     at_once = interpreter.get_input_details()[0]["shape"][0]
     seen = Calibrator(graph, 2, CalibrationMode.CALIBRATION_PRESERVE_ALL_TENSORS, min_max_update)
     whole = np.pad(calibration, ((0, -len(calibration) % at_once), (0, 0), (0, 0), (0, 0)), mode="edge")
     batches = [{name: whole[i : i + at_once]} for i in range(0, len(whole), at_once)]
-    seen.calibrate({"serving_default": batches}, rules)
-    made = quantizer.Quantizer(bytearray(graph), rules.get_quantization_recipe())
-    return bytes(made.quantize(seen.get_model_qsvs(), enable_progress_report=False).quantized_model)
+    seen.calibrate({"serving_default": batches}, tflite_rules(()))
+    return dict(seen.get_model_qsvs())
+
+
+def quantize_tflite(graph: bytes, ranges: dict[str, Any], without: Sequence[str] = ()) -> bytes:
+    """INT8 weights per channel and INT8 activations; the graph's own input and outputs stay float32.
+
+    ranges: of `tflite_ranges`. without: scopes of the operations that stay float; but of a convolution only the output
+    does: its weights are INT8 and its input is scaled anew at each run, which takes a tenth of the time that float does
+    beyond INT8.
+    """
+    made = quantizer.Quantizer(bytearray(graph), tflite_rules(without).get_quantization_recipe())
+    return bytes(made.quantize(ranges, enable_progress_report=False).quantized_model)

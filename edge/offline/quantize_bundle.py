@@ -9,6 +9,7 @@ from edge.bundle import Bundle
 from edge.engines.session import open_graph
 from edge.errors import BundleError
 from edge.offline.calibrate import Calibration, choose, find_candidates, inputs, recipe_of, redraw
+from edge.offline.gains import set_gains
 from edge.offline.int8 import Made, full_range, make_int8
 from edge.offline.pack import ARRAYS, write_bundle
 
@@ -58,7 +59,7 @@ def quantize_bundle(
         most,
     )
     progress("writing", 0, 1)
-    return rewrite_graphs(bundle, made.files), made, recipe
+    return set_gains(rewrite_graphs(bundle, made.files), chosen), made, recipe
 
 
 def rewrite_graphs(bundle: Bundle, int8: dict[str, bytes]) -> Bundle:

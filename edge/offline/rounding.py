@@ -65,7 +65,7 @@ def _moments(
     """Second moments of what each layer's outputs are sums of, by its name: `(groups, k, k)`."""
     shapes = {t.name: t.dims for t in model.graph.initializer}
     small = [n for n in layers if _fan_in(n, shapes[n.input[1]]) <= LARGEST]
-    session, names = _with_outputs(model, sorted({layer.input[0] for layer in small}))
+    session, names = with_outputs(model, sorted({layer.input[0] for layer in small}))
     entry = session.get_inputs()[0].name
     each = max(8, POSITIONS // len(inputs))
     total: dict[str, Doubles] = {}
@@ -81,7 +81,7 @@ def _moments(
     return total
 
 
-def _with_outputs(model: onnx.ModelProto, wanted: list[str]) -> tuple[ort.InferenceSession, list[str]]:
+def with_outputs(model: onnx.ModelProto, wanted: list[str]) -> tuple[ort.InferenceSession, list[str]]:
     """A session that gives these inner tensors, and the names of those that are none of the graph's inputs."""
     grown = onnx.ModelProto()
     grown.CopyFrom(model)

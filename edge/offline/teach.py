@@ -121,20 +121,27 @@ def look_at(gate: Bundle, images: Sequence[Path], tiles: Tiles, threads: int, sh
     return [Seen(graph, np.stack(f), np.stack(c)) for (_, graph), f, c in zip(graphs, features, cells, strict=True)]
 
 
-def make_memory(seen: Seen, images: NDArray[np.bool_], settings: Settings) -> Memory:
-    """A memory of those images alone, `(n,)`. Every number of a cell counts by the inverse of its spread."""
-    which, places = np.flatnonzero(images), seen.cells.shape[1]
+def make_memories(seen: Sequence[Seen], images: NDArray[np.bool_], settings: Settings) -> list[Memory]:
+    """Each graph's memory of those images alone, `(n,)`. Every number of a cell counts by the inverse of its spread.
+
+    All graphs remember the same places, those that the first one's cells lie farthest apart at: where each chose for
+    itself, scores differed by the choice, and verdicts flipped between INT8 and FP32."""
+    which, places = np.flatnonzero(images), seen[0].cells.shape[1]
     drawn = np.random.default_rng(settings.seed).permutation(len(which) * places)[:CANDIDATES]
     image, place = which[drawn // places], drawn % places
-    rows = seen.cells[image, place].astype(np.float32)
-    spread = rows.std(axis=0)
-    scale = np.divide(1, spread, out=np.zeros_like(spread), where=spread > LEAST_SPREAD)  # a constant tells nothing
-    if not scale.any():
-        raise DataError("the gate's network sees no difference between any two places of these images; are they blank?")
-    rows = directions(rows, scale)
-    kept = coreset(rows, settings.cells, settings.seed)
-    good = unpack_cells(pack_cells(rows[kept]))  # thresholds are set on the very memory that the line reads
-    return Memory(scale, good, rooms(rows, image, good, image[kept]) ** np.float32(settings.even))
+    kept: NDArray[np.int64] | None = None
+    memories = []
+    for each in seen:
+        rows = each.cells[image, place].astype(np.float32)
+        spread = rows.std(axis=0)
+        scale = np.divide(1, spread, out=np.zeros_like(spread), where=spread > LEAST_SPREAD)  # a constant tells nothing
+        if not scale.any():
+            raise DataError("the gate's network sees no difference between any two places of these images: blank ones?")
+        rows = directions(rows, scale)
+        kept = coreset(rows, settings.cells, settings.seed) if kept is None else kept
+        good = unpack_cells(pack_cells(rows[kept]))  # thresholds are set on the very memory that the line reads
+        memories.append(Memory(scale, good, rooms(rows, image, good, image[kept]) ** np.float32(settings.even)))
+    return memories
 
 
 def rooms(rows: Floats, image: NDArray[np.int64], good: Floats, owner: NDArray[np.int64]) -> Floats:
@@ -164,8 +171,8 @@ def held_out(seen: list[Seen], settings: Settings, show: Progress) -> tuple[Floa
     fold = np.arange(len(seen[0].cells)) % FOLDS
     scores, peaks = np.zeros((2, len(seen), len(fold)), np.float32)
     for number in range(FOLDS):
-        for row, each in enumerate(seen):
-            memory = make_memory(each, fold != number, settings)
+        memories = make_memories(seen, fold != number, settings)
+        for row, (each, memory) in enumerate(zip(seen, memories, strict=True)):
             for image in np.flatnonzero(fold == number):
                 distances = memory.distances(each.cells[image].astype(np.float32))
                 scores[row, image], peaks[row, image] = worst_mean(distances, settings.worst), distances.max()
@@ -181,18 +188,22 @@ def teach_judge(gate: Bundle, seen: list[Seen], lesson: Lesson, out: Path, show:
     images, cells, _ = seen[0].cells.shape
     settings = replace(lesson.settings, worst=min(lesson.settings.worst, cells))
     scores, peaks = held_out(seen, settings, show)
+    farther = np.median(scores / scores[:1], axis=1)  # what INT8 rounds adds to every distance
+    scores, peaks = scores / farther[:, None], peaks / farther[:, None]
     how = (
         f"{lesson.pass_good:.0%} of {images} good images stay below, each scored by other folds' cells; map: of"
         " their worst cells the same"
     )
     limit, peak = (float(np.quantile(values, lesson.pass_good)) for values in (scores.max(axis=0), peaks.max(axis=0)))
-    taught = msgspec.structs.replace(gate.manifest, graph=tuple(each.graph for each in seen))
+    graphs = [each.graph for each in seen]
+    runs = tuple(g for g in gate.manifest.graph if g in graphs or g.precision == "fp16")
+    taught = msgspec.structs.replace(gate.manifest, graph=runs)
     lender = msgspec.structs.replace(gate, manifest=taught)
     packed = io.BytesIO()
     arrays: dict[str, NDArray[np.generic]] = {}
-    for each in seen:
-        memory = make_memory(each, np.ones(images, np.bool_), settings)
-        arrays |= memory_arrays(memory, each.graph)
+    memories = make_memories(seen, np.ones(images, np.bool_), settings)
+    for each, memory, share in zip(seen, memories, farther, strict=True):
+        arrays |= memory_arrays(replace(memory, room=memory.room * np.float32(share)), each.graph)
         kept = len(memory.room)
     np.savez_compressed(packed, allow_pickle=False, **arrays)
     fields: dict[str, object] = {

@@ -25,7 +25,7 @@ from torch import Tensor, nn  # noqa: E402  # after the skip
 from edge.offline.export import fp32_graphs, to_onnx, to_program, to_tflite  # noqa: E402  # after the skip
 from edge.offline.int8 import make_int8  # noqa: E402  # after the skip
 from edge.offline.pack import golden_frame, set_measured, write_bundle  # noqa: E402  # after the skip
-from edge.offline.quantize import quantize_tflite  # noqa: E402  # after the skip
+from edge.offline.quantize import quantize_tflite, tflite_ranges  # noqa: E402  # after the skip
 from edge.offline.tflite_layers import with_weights  # noqa: E402  # after the skip
 
 Floats = NDArray[np.float32]
@@ -131,8 +131,9 @@ def test_a_convolution_whose_output_stays_float_gives_an_image_the_same_bits_wha
     program = to_program(network, torch.from_numpy(images[:2]))
     graph, model = to_tflite(program, images.shape[1:], 3), onnx.load_from_string(to_onnx(program, ("reconstruction",)))
     _, scopes = with_weights(graph, model, model)
-    kept = quantize_tflite(graph, images, (scopes["net.2"],))
-    assert kept != quantize_tflite(graph, images)
+    ranges = tflite_ranges(graph, images)
+    kept = quantize_tflite(graph, ranges, (scopes["net.2"],))
+    assert kept != quantize_tflite(graph, ranges)
     session = open_session("litert", kept, 2, "cpu")
     (answer,) = session.run(images)
     order = np.random.default_rng(1).permutation(9)

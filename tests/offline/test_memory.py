@@ -12,7 +12,7 @@ from edge.bundle import Graph
 from edge.errors import DataError
 from edge.inspection.nearest import Memory, pack_cells, unpack_cells
 from edge.offline.coreset import coreset
-from edge.offline.teach import Seen, Settings, held_out, make_memory, rooms
+from edge.offline.teach import Seen, Settings, held_out, make_memories, rooms
 
 
 def test_a_place_where_good_parts_vary_counts_less() -> None:
@@ -42,7 +42,7 @@ def test_an_image_is_scored_by_what_the_others_look_like() -> None:
     each = seen(20, odd=7)
     (scores,), _ = held_out([each], ONE, lambda *_: None)
     assert scores.argmax() == 7
-    memory = make_memory(each, np.ones(20, np.bool_), ONE)
+    (memory,) = make_memories([each], np.ones(20, np.bool_), ONE)
     assert memory.distances(each.cells[7].astype(np.float32)).max() < 0.1 * scores[7], "it knows itself"
 
 
@@ -54,22 +54,22 @@ def test_room_is_what_other_images_cells_are_away_and_even_says_how_much_it_coun
     assert room[0] < 0.5 < 1.2 < room[1], "cells near the second are further away"
     own = rooms(rows, image, good, np.array([1, 0, 0]))
     assert own[0] == 1 and own[1] != room[1], "a cell's own image does not count"
-    even = [make_memory(seen(20), np.ones(20, np.bool_), replace(ONE, even=value)).room for value in (0.0, 1.0)]
+    even = [make_memories([seen(20)], np.ones(20, np.bool_), replace(ONE, even=v))[0].room for v in (0.0, 1.0)]
     assert np.ptp(even[0]) == 0 < np.ptp(even[1])
 
 
 def test_what_is_the_same_everywhere_tells_nothing() -> None:
     each = seen(20)
     each.cells[..., 0] = 5
-    memory = make_memory(each, np.ones(20, np.bool_), ONE)
+    (memory,) = make_memories([each], np.ones(20, np.bool_), ONE)
     assert memory.scale[0] == 0 and (memory.scale[1:] > 0).all()
     with pytest.raises(DataError, match="are they blank"):
-        make_memory(Seen(each.graph, each.features, np.ones_like(each.cells)), np.ones(20, np.bool_), ONE)
+        make_memories([Seen(each.graph, each.features, np.ones_like(each.cells))], np.ones(20, np.bool_), ONE)
 
 
 def test_many_cells_are_compared_as_few_are() -> None:
     cells = np.random.default_rng(1).normal(size=(700, 4)).astype(np.float32)
-    memory = make_memory(seen(20), np.ones(20, np.bool_), ONE)
+    (memory,) = make_memories([seen(20)], np.ones(20, np.bool_), ONE)
     one_by_one = np.concatenate([memory.distances(cell[None]) for cell in cells])
     assert memory.distances(cells) == pytest.approx(one_by_one, abs=1e-5)
 

@@ -18,7 +18,7 @@ from sklearn.metrics import roc_auc_score
 
 from edge.bundle import Graph
 from edge.inspection.nearest import worst_mean
-from edge.offline.teach import Seen, Settings, make_memory
+from edge.offline.teach import Seen, Settings, make_memories
 from tools.train.data import Sample, read_samples, strangers
 from tools.train.nearest import SURFACES
 from tools.train.nearest_settings import (
@@ -45,7 +45,7 @@ def test_a_settings_score_is_the_one_of_a_judge_made_with_it() -> None:
     found = score_settings(seen, taught, (1, 1), 50)
     assert len(found) == len(WORST) * len(EVEN)
     for its, scores in found.items():
-        memory = make_memory(seen, taught, its)
+        (memory,) = make_memories([seen], taught, its)
         by_judge = [worst_mean(memory.distances(image.astype(np.float32)), its.worst) for image in cells[~taught]]
         assert scores == pytest.approx(by_judge, rel=1e-5)
 

@@ -23,6 +23,7 @@ from edge.inspection.judge import Judge
 from edge.inspection.model import Model
 from edge.offline.calibrate import IMAGES, choose, inputs, recipe_of, write_recipe
 from edge.offline.export import fp32_graphs, save_program, to_program
+from edge.offline.gains import set_gains
 from edge.offline.int8 import full_range, make_int8
 from edge.offline.pack import ARRAYS, write_bundle
 from edge.offline.report import progress_bar
@@ -200,7 +201,7 @@ def make_bundle(path: Path, recipe: Recipe, roots: list[Path], runs: Path, out: 
     fp32 = hashlib.sha256(files["model.onnx"]).hexdigest()
     drawn = recipe_of(recipe.name, recipe.data, roots, chosen, recipe.seed, len(usable), fp32)
     write_recipe(calibration / recipe.name, drawn)
-    return write_bundle(out / recipe.name, fields, files, recipe.seed)
+    return set_gains(write_bundle(out / recipe.name, fields, files, recipe.seed), chosen)
 
 
 def kept_back(recipe: Recipe) -> str:

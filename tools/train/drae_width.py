@@ -25,7 +25,7 @@ from edge.bundle import Precision
 from edge.engines.session import ENGINES, READS, Engine, Floats, open_session
 from edge.errors import EngineError
 from edge.offline.export import to_onnx, to_program, to_tflite
-from edge.offline.quantize import quantize_onnx, quantize_tflite, ranges_of
+from edge.offline.quantize import quantize_onnx, quantize_tflite, ranges_of, tflite_ranges
 from tools.train.networks.drae import SIDE, Drae, Halving, Widths, on_the_line
 
 WIDTHS = (4, 8, 12, 16)
@@ -67,7 +67,7 @@ def graphs(net: nn.Module, images: Floats) -> Iterator[tuple[str, Precision, byt
     yield "onnx", "fp32", graph
     yield "onnx", "int8", quantize_onnx(model, ranges_of(model, images))
     yield "tflite", "fp32", tflite
-    yield "tflite", "int8", quantize_tflite(tflite, images)
+    yield "tflite", "int8", quantize_tflite(tflite, tflite_ranges(tflite, images))
 
 
 def patch_ms(engine: Engine, graph: bytes, patch: Floats, threads: int) -> float:

@@ -24,7 +24,7 @@ from sklearn.metrics import roc_auc_score
 from edge.bundle import Bundle, open_bundle
 from edge.inspection.nearest import directions, nearest, worst_mean
 from edge.offline.report import progress_bar
-from edge.offline.teach import Progress, Seen, Settings, Tiles, held_out, look_at, make_memory
+from edge.offline.teach import Progress, Seen, Settings, Tiles, held_out, look_at, make_memories
 from tools.train.data import read_samples, strangers
 from tools.train.measured import THREADS, markdown
 from tools.train.nearest import SURFACES, known
@@ -64,7 +64,7 @@ def int8_onnx(gate: Bundle) -> Bundle:
 
 def score_settings(seen: Seen, taught: Flags, tiles: Tiles, count: int) -> dict[Settings, Scores]:
     """The scores of the images that are not `taught`, by a memory of `count` cells of those that are."""
-    memory = make_memory(seen, taught, Settings(tiles, even=1.0, cells=count))
+    (memory,) = make_memories([seen], taught, Settings(tiles, even=1.0, cells=count))
     found: dict[Settings, list[float]] = {Settings(tiles, *how, count): [] for how in product(WORST, EVEN)}
     for cells in seen.cells[~taught]:
         which, apart = nearest(directions(cells.astype(np.float32), memory.scale) @ memory.good)

@@ -1,0 +1,84 @@
+"""`python -m tools.train.parity`: the parity of every bundle of a folder, into its manifest and as a table.
+
+On images that neither training nor thresholds saw, as `tools.train.measured` has them. Kinds bundles are passed by:
+they name a defect and change no verdict.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import Progress
+
+from edge.bundle import MANIFEST, Bundle, open_bundle
+from edge.offline.pack import set_parity
+from edge.offline.parity import Row
+from edge.offline.parity_run import Parity, check_parity, for_manifest
+from tools.train.measured import KEPT_FOLD, kept_back, markdown
+
+HEADINGS = ("bundle", "frames", "flips", "to OK", "AUROC lost", "AUPRO lost", "quickest", "ms", "faster", "parity")
+
+
+def parity_of(bundle: Bundle, roots: list[Path], bar: Progress) -> Parity:
+    """Of one bundle, on what was kept back from it."""
+    task = bar.add_task(bundle.manifest.name)
+
+    def show(step: str, done: int, total: int) -> None:
+        bar.update(task, description=f"{bundle.manifest.name} {step}", completed=done, total=total)
+
+    with tempfile.TemporaryDirectory() as folder:
+        if bundle.manifest.kind == "gate":
+            found, *_ = check_parity(bundle, roots, show, KEPT_FOLD)
+        else:
+            (surface,) = bundle.manifest.surfaces
+            found, *_ = check_parity(bundle, [kept_back(surface, bundle, roots, Path(folder))], show, KEPT_FOLD)
+    bar.remove_task(task)
+    return found
+
+
+def shown(found: Parity) -> tuple[str, ...]:
+    """A row of the table: the worst of all graphs on all engines, and the quickest."""
+    rows: tuple[Row, ...] = found.rows[1:]
+    quick = next(row for row in found.rows if f"{row.engine} {row.graph}" == found.quickest)
+
+    def most(values: list[float | None]) -> str:
+        known = [value for value in values if value is not None]
+        return f"{max(known):+.3f}" if known else "-"
+
+    flips = f"{max(row.flips_outside for row in rows)}/{max(row.flips for row in rows)}"
+    to_ok = f"{max(row.outside for row in rows)}/{max(row.to_ok for row in rows)}"
+    lost = most([row.auroc_lost for row in rows]), most([row.aupro_lost for row in rows])
+    timed = f"{quick.engine} {quick.precision}", f"{quick.ms or 0:.1f}", f"{quick.faster or 0:.1f}x"
+    return found.bundle, str(found.frames), flips, to_ok, *lost, *timed, "passed" if found.passed else "not passed"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tools.train.parity", description=__doc__)
+    parser.add_argument("--bundles", type=Path, default=Path("exported_models"))
+    parser.add_argument("--data", action="append", type=Path, required=True, help="a folder with split.csv; repeatable")
+    parser.add_argument("names", nargs="*", metavar="BUNDLE", help="only these")
+    given = parser.parse_args()
+    paths = sorted(path.parent for path in given.bundles.glob(f"*/{MANIFEST}"))
+    bundles = [open_bundle(path) for path in paths if not given.names or path.name in given.names]
+    rows, total, flips = [], 0, 0
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        for bundle in bundles:
+            if bundle.manifest.kind == "kinds":
+                continue
+            found = parity_of(bundle, given.data, bar)
+            set_parity(bundle.path, for_manifest(found, "python -m tools.train.parity"))
+            rows.append(shown(found))
+            total += found.frames
+            quick = next(row for row in found.rows if f"{row.engine} {row.graph}" == found.quickest)
+            flips += quick.flips
+            for sentence in (*found.wrong, *found.lost):
+                bar.console.print(f"{bundle.manifest.name}: {sentence}")
+    print(markdown(HEADINGS, rows))
+    print(f"\nFlips on the quickest graphs together: {flips} of {total} frames ({flips / max(total, 1):.2%}).")
+
+
+if __name__ == "__main__":
+    main()
