@@ -127,9 +127,9 @@ class NearestJudge(Scorer):
 
 
 def taught_on(model: Model) -> Graph:
-    """The graph whose memory serves: its own; for FP16, which differs by rounding alone, that of FP32."""
+    """The graph whose memory serves: its own in INT8; the others differ by rounding alone, and share the first FP32's."""
     whole = [graph for graph in model.manifest.graph if graph.precision == "fp32"]
-    return whole[0] if model.graph.precision == "fp16" and whole else model.graph
+    return whole[0] if model.graph.precision != "int8" and whole else model.graph
 
 
 def _memory(arrays: dict[str, NDArray[np.generic]], graph: Graph, where: Path) -> Memory:

@@ -45,9 +45,7 @@ def set_gains(bundle: Bundle, samples: Sequence[Sample]) -> Bundle:
     return open_bundle(bundle.path)
 
 
-def scores(
-    bundle: Bundle, engine: Engine, graph: Graph, samples: Sequence[Sample]
-) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+def scores(bundle: Bundle, engine: Engine, graph: Graph, samples: Sequence[Sample]) -> NDArray[np.float64]:
     """Of each image, `(n,)`, before any gain."""
     with closing(open_graph(engine, bundle, graph, 2, "cpu")) as session:
         judge = ReconstructionJudge(Model(bundle, msgspec.structs.replace(graph, gain=1.0), session))

@@ -130,6 +130,7 @@ def quantize(
     "--sheet", type=click.Path(dir_okay=False, path_type=Path), help="Write a picture of the worst frames (PNG)."
 )
 @click.option("--record", is_flag=True, help="Write the result into the bundle's manifest.")
+@click.option("--drop", is_flag=True, help="Take graphs that are not right out of the bundle.")
 @click.option("--into", type=PATHS, help="Put the bundle into this folder (exported_models) if its parity passes.")
 @click.option("--threads", default=2, show_default=True, help="Threads an engine may use.")
 @JSON
@@ -142,6 +143,7 @@ def parity(
     keep: Path | None,
     sheet: Path | None,
     record: bool,
+    drop: bool,
     into: Path | None,
     threads: int,
     as_json: bool,
@@ -162,9 +164,9 @@ def parity(
     Exit code 1 where it is not.
     """
     from edge.bundle import open_bundle
-    from edge.offline.pack import copy_bundle, set_parity
+    from edge.offline.pack import copy_bundle, drop_graphs, set_parity
     from edge.offline.parity_report import parity_tables, remarks, write_sheet
-    from edge.offline.parity_run import check_parity, for_manifest
+    from edge.offline.parity_run import check_parity, for_manifest, without, wrong_graphs
     from edge.offline.report import print_tables, progress_bar
 
     opened = open_bundle(bundle)
@@ -176,9 +178,13 @@ def parity(
         print_tables(parity_tables(found), remarks(found))
     if sheet is not None:
         write_sheet(sheet, samples, answers)
-    if record or into:
+    dropped = wrong_graphs(found) if drop else {}
+    if dropped:
+        found = without(found, drop_graphs(opened, dropped))
+        click.echo(f"dropped: {', '.join(dropped)}", err=True)
+    if record or drop or into:
         folds = f" --fold {fold}" if fold is not None else ""
-        set_parity(bundle, for_manifest(found, f"edge parity BUNDLE DATA{folds}"))
+        set_parity(bundle, for_manifest(found, f"edge parity BUNDLE DATA{folds}", dropped))
     if not found.passed:
         raise SystemExit(1)
     if into is not None:

@@ -7,6 +7,7 @@ import io
 import os
 import shutil
 import tempfile
+from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -124,6 +125,20 @@ def set_parity(path: Path, parity: dict[str, float | int | str | bool]) -> Bundl
     manifest = msgspec.structs.replace(open_bundle(path).manifest, parity=parity)
     rewrite(path / MANIFEST, tomli_w.dumps(plain(manifest)))
     return open_bundle(path)
+
+
+def drop_graphs(bundle: Bundle, names: Collection[str]) -> Bundle:
+    """The bundle without these graphs, and its own files of them gone. Raises BundleError where none would be left."""
+    left = tuple(graph for graph in bundle.manifest.graph if graph.file not in names)
+    if not left:
+        raise BundleError(f"{bundle.path}: not one graph would be left; bring a bundle that is right")
+    rewrite(bundle.path / MANIFEST, tomli_w.dumps(plain(msgspec.structs.replace(bundle.manifest, graph=left))))
+    for graph in bundle.manifest.graph:
+        if graph.file in names and graph.bundle is None:
+            for entry in (graph, graph.weights):
+                if entry is not None:
+                    (bundle.path / entry.file).unlink(missing_ok=True)
+    return open_bundle(bundle.path)
 
 
 def copy_bundle(bundle: Bundle, path: Path) -> Bundle:

@@ -175,8 +175,27 @@ def judge(
     )
 
 
-def for_manifest(found: Parity, command: str) -> dict[str, float | int | str | bool]:
-    """What the manifest is told: the worst of all graphs, and the quickest."""
+def wrong_graphs(found: Parity) -> dict[str, str]:
+    """Files that some engine answers wrongly with, and what is wrong."""
+    told: dict[str, str] = {}
+    for row in found.rows[1:]:
+        for what in row.wrong(found.limits):
+            told[row.graph] = f"{told[row.graph]}; {what}" if row.graph in told else what
+    return told
+
+
+def without(found: Parity, bundle: Bundle) -> Parity:
+    """What was found of the graphs that the bundle still has."""
+    files = {graph.file for graph in bundle.manifest.graph}
+    rows = tuple(row for row in found.rows if row.graph in files)
+    wrong = tuple(sentence for sentence in found.wrong if any(f" {file}:" in sentence for file in files))
+    return msgspec.structs.replace(found, rows=rows, wrong=wrong, subject=subject(bundle.manifest))
+
+
+def for_manifest(
+    found: Parity, command: str, dropped: dict[str, str] | None = None
+) -> dict[str, float | int | str | bool]:
+    """What the manifest is told: the worst of all graphs, and the quickest. dropped: graphs that were not right."""
     rows = found.rows[1:] or found.rows
     kept: dict[str, float | int | str | bool] = {
         "passed": found.passed,
@@ -192,6 +211,8 @@ def for_manifest(found: Parity, command: str) -> dict[str, float | int | str | b
         "faster": round(found.faster or 0.0, 2),
         "subject": found.subject,
     }
+    if dropped:
+        kept["dropped"] = "; ".join(f"{file}: {why}" for file, why in dropped.items())
     for name in ("auroc_lost", "aupro_lost"):
         values = [value for row in rows if (value := getattr(row, name)) is not None]
         if values:

@@ -84,13 +84,15 @@ class Seen:
 
 
 def runnable(gate: Bundle) -> list[tuple[Engine, Graph]]:
-    """Each graph of the gate with one installed engine for it. Raises BundleError, MissingExtra."""
+    """The gate's first FP32 graph, for all that are not INT8, and each INT8 one, with an engine that is installed.
+    Raises BundleError, MissingExtra."""
     if len(gate.manifest.outputs) != 2:
         raise BundleError(f"{gate.path}: this gate gives features alone, no cells to teach a judge by; make it anew")
     if "whole" not in gate.manifest.input.views:
         raise BundleError(f"{gate.path}: input.views lacks `whole`, the one that covers the frame")
     pairs = []
-    for graph in (g for g in gate.manifest.graph if g.precision != "fp16"):  # those on a GPU take FP32's memory
+    whole = [graph for graph in gate.manifest.graph if graph.precision == "fp32"]
+    for graph in (*whole[:1], *(g for g in gate.manifest.graph if g.precision == "int8")):
         engines = [e for e in ENGINES if graph in readable(e, gate.manifest.graph) and installed(e)]
         pairs += [(engine, graph) for engine in engines[:1]]
     if not pairs:
@@ -196,7 +198,7 @@ def teach_judge(gate: Bundle, seen: list[Seen], lesson: Lesson, out: Path, show:
     )
     limit, peak = (float(np.quantile(values, lesson.pass_good)) for values in (scores.max(axis=0), peaks.max(axis=0)))
     graphs = [each.graph for each in seen]
-    runs = tuple(g for g in gate.manifest.graph if g in graphs or g.precision == "fp16")
+    runs = tuple(g for g in gate.manifest.graph if g in graphs or g.precision != "int8")
     taught = msgspec.structs.replace(gate.manifest, graph=runs)
     lender = msgspec.structs.replace(gate, manifest=taught)
     packed = io.BytesIO()

@@ -219,8 +219,7 @@ def write_gate(
             note=note,
         ),
     }
-    shipped = {name: data for name, data in files.items() if name != "model.tflite"}  # 9 MB; FP32 is there as ONNX
-    return write_bundle(path, fields, {**shipped, ARRAYS: pack_arrays(fitted)}, recipe.seed)
+    return write_bundle(path, fields, {**files, ARRAYS: pack_arrays(fitted)}, recipe.seed)
 
 
 def report_on(

@@ -1,7 +1,7 @@
 """`python -m tools.train.parity`: the parity of every bundle of a folder, into its manifest and as a table.
 
 On images that neither training nor thresholds saw, as `tools.train.measured` has them. Kinds bundles are passed by:
-they name a defect and change no verdict.
+they name a defect and change no verdict. A graph that is not right is dropped from its bundle.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from rich.console import Console
 from rich.progress import Progress
 
 from edge.bundle import MANIFEST, Bundle, open_bundle
-from edge.offline.pack import set_parity
+from edge.offline.pack import drop_graphs, set_parity
 from edge.offline.parity import Row
-from edge.offline.parity_run import Parity, check_parity, for_manifest
+from edge.offline.parity_run import Parity, check_parity, for_manifest, without, wrong_graphs
 from tools.train.measured import KEPT_FOLD, kept_back, markdown
 
 HEADINGS = ("bundle", "frames", "flips", "to OK", "AUROC lost", "AUPRO lost", "quickest", "ms", "faster", "parity")
@@ -69,12 +69,15 @@ def main() -> None:
             if bundle.manifest.kind == "kinds":
                 continue
             found = parity_of(bundle, given.data, bar)
-            set_parity(bundle.path, for_manifest(found, "python -m tools.train.parity"))
+            dropped = wrong_graphs(found)
+            if dropped:
+                found = without(found, drop_graphs(bundle, dropped))
+            set_parity(bundle.path, for_manifest(found, "python -m tools.train.parity", dropped))
             rows.append(shown(found))
             total += found.frames
             quick = next(row for row in found.rows if f"{row.engine} {row.graph}" == found.quickest)
             flips += quick.flips
-            for sentence in (*found.wrong, *found.lost):
+            for sentence in (*(f"{file} dropped: {why}" for file, why in dropped.items()), *found.lost):
                 bar.console.print(f"{bundle.manifest.name}: {sentence}")
     print(markdown(HEADINGS, rows))
     print(f"\nFlips on the quickest graphs together: {flips} of {total} frames ({flips / max(total, 1):.2%}).")
