@@ -127,7 +127,7 @@ class NearestJudge(Scorer):
 
 
 def taught_on(model: Model) -> Graph:
-    """The graph whose memory serves: in INT8 its own; the others differ by rounding alone and share the first FP32's."""
+    """The graph whose memory serves: of INT8 its own; others differ by rounding alone and share the first FP32's."""
     whole = [graph for graph in model.manifest.graph if graph.precision == "fp32"]
     return whole[0] if model.graph.precision != "int8" and whole else model.graph
 

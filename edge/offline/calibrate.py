@@ -28,6 +28,7 @@ EACH_SURFACE = 8  # at least so many of each
 LOOKED_AT = 120  # candidates of a surface's good or defective images, drawn by the seed
 PATCHES = 4  # of an image that is cut into them, drawn by the seed
 LEAST = 8
+ALLOWED, MOST = 0.05, 3  # of edge.offline.float_layers, where nobody says otherwise
 
 Progress = Callable[[str, int, int], None]
 
@@ -40,7 +41,8 @@ class Image(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Calibration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """calibration/<bundle>/recipe.toml: what draws the same inputs again, to be known by their digests."""
+    """calibration/<bundle>/recipe.toml: what makes the same INT8 graphs again. fp32: digest of the ONNX graph by whose
+    answers the images were chosen. allowed, most: see edge.offline.float_layers."""
 
     bundle: str
     data: str
@@ -50,6 +52,8 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     count: Annotated[int, msgspec.Meta(ge=1)]
     candidates: int
     fp32: Sha256
+    allowed: float = ALLOWED
+    most: int = MOST
     image: tuple[Image, ...]
 
 
@@ -143,8 +147,10 @@ def recipe_of(
     seed: int,
     candidates: int,
     fp32: str,
+    allowed: float = ALLOWED,
+    most: int = MOST,
 ) -> Calibration:
-    """roots: the folders that the images lie in. fp32: digest of the ONNX graph whose answers they were chosen by."""
+    """roots: the folders that the images lie in; for the rest see Calibration."""
     images = []
     for sample in chosen:
         root = next(root for root in roots if sample.path.is_relative_to(root))
@@ -161,6 +167,8 @@ def recipe_of(
         count=len(images),
         candidates=candidates,
         fp32=fp32,
+        allowed=allowed,
+        most=most,
         image=tuple(images),
     )
 

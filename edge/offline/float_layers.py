@@ -15,7 +15,7 @@ from edge.offline.quantize import ACTIVATIONS, output_error, quantize_onnx
 from edge.offline.tflite_layers import layer_name
 
 LAYERS = ("Conv", "ConvTranspose")
-HELPS = 0.9  # a layer stays in float where the error falls to this share of itself
+HELPS = 0.95  # a layer stays in float where the error falls to this share of itself
 
 Progress = Callable[[str, int, int], None]
 

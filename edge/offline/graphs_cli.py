@@ -54,7 +54,7 @@ def export(
 @click.command()
 @click.argument("bundle", type=PATHS)
 @click.option("--calibration", required=True, type=PATHS, help="A folder of images to calibrate on, as the line's.")
-@click.option("--recipe", type=PATHS, help="Calibrate on the very images of this recipe.toml.")
+@click.option("--recipe", type=PATHS, help="Do as this recipe.toml says: its images, its settings.")
 @click.option("--count", default=64, show_default=True, type=click.IntRange(min=8), help="How many images are chosen.")
 @click.option("--seed", default=1, show_default=True, help="Of whatever is drawn.")
 @click.option(

@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 
 from edge.engines.session import Floats, open_session
+from edge.offline.calibrate import ALLOWED, MOST
 from edge.offline.export import quiet
 from edge.offline.float_layers import LAYERS, Search, find_float_layers, in_float, run_all
 from edge.offline.quantize import (
@@ -24,8 +25,6 @@ from edge.offline.rounding import round_weights
 from edge.offline.tflite_layers import arithmetic, layer_name, with_weights
 from edge.vision.image import InputRule
 
-ALLOWED = 0.05
-MOST = 3
 PROBES = 24  # inputs that the search looks at
 
 Progress = Callable[[str, int, int], None]

@@ -8,7 +8,17 @@ from pathlib import Path
 from edge.bundle import Bundle
 from edge.engines.session import open_graph
 from edge.errors import BundleError
-from edge.offline.calibrate import Calibration, choose, find_candidates, inputs, recipe_of, redraw
+from edge.offline.calibrate import (
+    ALLOWED,
+    IMAGES,
+    MOST,
+    Calibration,
+    choose,
+    find_candidates,
+    inputs,
+    recipe_of,
+    redraw,
+)
 from edge.offline.gains import set_gains
 from edge.offline.int8 import Made, full_range, make_int8
 from edge.offline.pack import ARRAYS, write_bundle
@@ -22,15 +32,15 @@ def quantize_bundle(
     data: Path,
     progress: Progress,
     recipe: Calibration | None = None,
-    count: int = 64,
+    count: int = IMAGES,
     seed: int = 1,
-    allowed: float = 0.05,
-    most: int = 3,
+    allowed: float = ALLOWED,
+    most: int = MOST,
 ) -> tuple[Bundle, Made, Calibration]:
     """Write the bundle anew with INT8 graphs; it is the old one or the new one at every moment.
 
-    data: images of good (and defective) parts. recipe: take its very images; else `count` are chosen. allowed, most:
-    see edge.offline.float_layers. Raises BundleError where the bundle has no FP32 ONNX graph of its own, DataError for
+    data: images of good (and defective) parts. recipe: do as it says; else `count` are chosen. allowed, most: see
+    edge.offline.float_layers. Raises BundleError where the bundle has no FP32 ONNX graph of its own, DataError for
     the images.
     """
     manifest, rule = bundle.manifest, bundle.manifest.input
@@ -47,7 +57,7 @@ def quantize_bundle(
         chosen = choose(session, rule, candidates, count, seed, progress)
         session.close()
         source = manifest.training.data
-        recipe = recipe_of(manifest.name, source, [data], chosen, seed, len(candidates), fp32.sha256)
+        recipe = recipe_of(manifest.name, source, [data], chosen, seed, len(candidates), fp32.sha256, allowed, most)
     else:
         chosen = redraw(recipe, [data])
     made = make_int8(
@@ -55,8 +65,8 @@ def quantize_bundle(
         bundle.read(tflite) if tflite else None,
         full_range(inputs(rule, chosen, recipe.seed), rule),
         progress,
-        allowed,
-        most,
+        recipe.allowed,
+        recipe.most,
     )
     progress("writing", 0, 1)
     return set_gains(rewrite_graphs(bundle, made.files), chosen), made, recipe

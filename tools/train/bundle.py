@@ -90,7 +90,7 @@ def make_graphs(
     chosen = choose(session, recipe.input, usable, IMAGES, recipe.seed, progress)
     session.close()
     calibration = full_range(inputs(recipe.input, chosen, recipe.seed), recipe.input)
-    made = make_int8(files["model.onnx"], files["model.tflite"], calibration, progress)
+    made = make_int8(files["model.onnx"], files["model.tflite"], calibration, progress, recipe.allowed, recipe.most)
     return {**files, **made.files}, chosen
 
 
@@ -199,7 +199,9 @@ def make_bundle(path: Path, recipe: Recipe, roots: list[Path], runs: Path, out: 
         judge = open_judge({**fields, "input": apart}, files["model.onnx"])
         fields["dense"] = Dense(stride=recipe.dense_stride, thresholds=set_thresholds(recipe, judge, validation))
     fp32 = hashlib.sha256(files["model.onnx"]).hexdigest()
-    drawn = recipe_of(recipe.name, recipe.data, roots, chosen, recipe.seed, len(usable), fp32)
+    drawn = recipe_of(
+        recipe.name, recipe.data, roots, chosen, recipe.seed, len(usable), fp32, recipe.allowed, recipe.most
+    )
     write_recipe(calibration / recipe.name, drawn)
     return set_gains(write_bundle(out / recipe.name, fields, files, recipe.seed), chosen)
 

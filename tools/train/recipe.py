@@ -10,13 +10,14 @@ from typing import Literal
 import msgspec
 
 from edge.errors import DataError
+from edge.offline.calibrate import ALLOWED, MOST
 from edge.vision.image import InputRule
 
 EACH = "{surface}"
 # What only the bundle depends on, not the training.
 BUNDLING = (
     *("name", "licence", "data", "equalise", "pass_good", "measure", "pooling", "blur", "heat"),
-    *("target_frame_ms", "target_patch_ms", "dense_stride"),
+    *("target_frame_ms", "target_patch_ms", "dense_stride", "allowed", "most"),
 )
 
 
@@ -29,6 +30,7 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tools.train.equalise.
     halving, rotation, noise: of a DRAE: which block of a stage halves, by up to how many radians an image is turned,
     the share of patches that get noise. restarts: how often the learning rate starts anew, at a third of its last peak.
+    allowed, most: of the layers that stay in float (edge.offline.float_layers).
     dense_stride: of the patches in the bundle's dense mode; 0 for a bundle without one.
     loss: of a reconstruction, in the training. measure, pooling, blur, heat: on the line, as in edge.bundle.Scoring.
     """
@@ -65,6 +67,8 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     blur: float = 0.0
     heat: Literal["measure", "difference"] = "measure"
     dense_stride: int = 0
+    allowed: float = ALLOWED
+    most: int = MOST
     target_frame_ms: float | None = None
     target_patch_ms: float | None = None
 
