@@ -188,4 +188,4 @@ def parity(
     if not found.passed:
         raise SystemExit(1)
     if into is not None:
-        copy_bundle(open_bundle(bundle), into / bundle.name)
+        copy_bundle(open_bundle(bundle), into / bundle.resolve().name)
