@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from edge.bundle import MANIFEST, Bundle, Scoring, Thresholds, Training, open_bundle
+from edge.bundle import MANIFEST, Bundle, Thresholds, Training, open_bundle
 from edge.cli import main
 from edge.errors import DataError
 from edge.offline.answers import FAILED, NOT_OK, OK, UNSEEN, Answer, Answers, keep, kept
@@ -25,8 +25,8 @@ from edge.offline.parity_run import Parity, without, wrong_graphs
 from edge.offline.samples import Sample
 from edge.offline.verify import verify_bundle
 from edge.records import Box
-from edge.vision.image import InputRule
 from tests.lines import called
+from tests.small_blur import HEIGHT, INT8, WIDTH, blur, draw, draw_plates, write_blur
 from tests.small_gate import write_small_gate
 
 onnx = pytest.importorskip("onnx", reason="onnx, which writes the small graphs, is not here (extra `test`)")
@@ -34,11 +34,6 @@ pytest.importorskip("onnxruntime", reason="the reference runs on ONNX Runtime (e
 pytest.importorskip("sklearn", reason="scikit-learn (extra `evaluate`) is not here")
 
 from edge.offline.pack import drop_graphs, write_borrowing, write_bundle  # noqa: E402  # after the skip
-
-HEIGHT, WIDTH = 32, 48
-INT8 = "model.int8.onnx"
-Pixels = NDArray[np.uint8]
-
 
 # What is counted.
 
@@ -214,7 +209,7 @@ def test_answers_that_were_kept_are_read_again_as_they_were(tmp_path: Path, maps
     after = kept(tmp_path / "deeper" / "a.npz")
     assert repr(msgspec.structs.replace(after, maps=None)) == repr(msgspec.structs.replace(before, maps=None))
     assert (after.maps is None) is (maps is None)
-    np.testing.assert_array_equal(after.maps, maps)  # type: ignore[arg-type]  # None is equal to None
+    np.testing.assert_array_equal(after.maps, maps)
     assert [path.name for path in (tmp_path / "deeper").iterdir()] == ["a.npz"]
 
 
@@ -230,66 +225,12 @@ def test_kept_answers_that_were_cut_short_are_named(tmp_path: Path, left: int) -
 # A bundle of one convolution, and frames with bright spots.
 
 
-def blur(centre: float = 0.6, constant: float = 0.0) -> bytes:
-    """`(n, 1, 32, 48)` -> a map of the same size: a pixel and, with little weight, its eight neighbours."""
-    helper = onnx.helper
-    weights = np.full((1, 1, 3, 3), 0.05, np.float32)
-    weights[0, 0, 1, 1] = centre
-    shape = ["n", 1, HEIGHT, WIDTH]
-    graph = helper.make_graph(
-        [helper.make_node("Conv", ["in", "weight", "bias"], ["map"], kernel_shape=[3, 3], pads=[1, 1, 1, 1])],
-        "blur",
-        [helper.make_tensor_value_info("in", onnx.TensorProto.FLOAT, shape)],
-        [helper.make_tensor_value_info("map", onnx.TensorProto.FLOAT, shape)],
-        [
-            onnx.numpy_helper.from_array(weights, "weight"),
-            onnx.numpy_helper.from_array(np.full(1, constant, np.float32), "bias"),
-        ],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
-    model.ir_version = 8
-    return bytes(model.SerializeToString())
-
-
 def not_a_number() -> bytes:
     """The same, but a frame with a bright spot gives no number: the logarithm of what is below zero."""
     model = onnx.load_from_string(blur(-0.6, 0.1))
     model.graph.node[0].output[0] = "inner"
     model.graph.node.append(onnx.helper.make_node("Log", ["inner"], ["map"]))
     return bytes(model.SerializeToString())
-
-
-def write_blur(path: Path, int8: bytes | None, fp32: bytes | None = None) -> Bundle:
-    fields: dict[str, object] = {
-        "name": path.name,
-        "kind": "map",
-        "surfaces": ("plate",),
-        "input": InputRule(width=WIDTH, height=HEIGHT),
-        "outputs": ("map",),
-        "thresholds": Thresholds(score=0.5, map=0.5, how="by hand"),
-        "scoring": Scoring(answer="score"),
-        "training": Training(data="drawn", licence="none", images=0, date="-", command="-"),
-    }
-    return write_bundle(path, fields, {"model.onnx": fp32 or blur(), **({INT8: int8} if int8 else {})})
-
-
-def draw(path: Path, pixels: NDArray[np.generic]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    assert cv2.imwrite(str(path), pixels)
-
-
-def draw_plates(root: Path) -> None:
-    """plate/test/{good,spot}, the spots with masks; half of them of twice the input's size."""
-    rng = np.random.default_rng(5)
-    for number in range(6):
-        size = (HEIGHT * (1 + number % 2), WIDTH * (1 + number % 2))
-        good, spot = (rng.integers(55, 66, size).astype(np.uint8) for _ in range(2))
-        mask = np.zeros(size, np.uint8)
-        mask[8 : 16 + number, 10:20] = 255
-        spot[mask > 0] = 200
-        draw(root / f"plate/test/good/{number}.png", good)
-        draw(root / f"plate/test/spot/{number}.png", spot)
-        draw(root / f"plate/ground_truth/spot/{number}_mask.png", mask)
 
 
 @pytest.fixture(scope="module")
