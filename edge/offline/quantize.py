@@ -27,6 +27,8 @@ from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, Q
 from onnxruntime.quantization.calibrate import create_calibrator
 from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
+from edge.offline.openvino_file import written
+
 Floats = NDArray[np.float32]
 
 # Not LeakyRelu: with its input quantised apart from its output an autoencoder lost four times as much.
@@ -159,12 +161,9 @@ def quantize_openvino(
             overflow_fix=OverflowFix.DISABLE,  # it would halve the first layer's range, on which its weights lie
         ),
     )
-    with tempfile.TemporaryDirectory() as folder:
-        path, in_float = Path(folder) / "model.xml", _in_float(found)
-        found.reshape([-1, *calibration.shape[1:]])
-        _name_by_place(found)
-        ov.save_model(found, path, compress_to_fp16=False)
-        return path.read_bytes(), path.with_suffix(".bin").read_bytes(), in_float
+    in_float = _in_float(found)
+    found.reshape([-1, *calibration.shape[1:]])
+    return *written(found, half=False), in_float
 
 
 def sources_of(operation: Any) -> set[str]:
@@ -189,14 +188,6 @@ def output_error(expected: Sequence[Sequence[Floats]], found: Sequence[Sequence[
         before, after = np.stack(wanted), np.stack(got)
         errors.append(float(np.sqrt(np.mean(np.square(before - after))) / max(float(before.std()), 1e-9)))
     return max(errors)
-
-
-def _name_by_place(model: Any) -> None:
-    """OpenVINO's own names of constants and conversions count on through a process; here through the network, so that
-    the same graph is the same file."""
-    for place, operation in enumerate(model.get_ordered_ops()):
-        if re.fullmatch(r"[A-Z][A-Za-z]*_\d+", operation.get_friendly_name()):
-            operation.set_friendly_name(f"{operation.get_type_name()}_{place}")
 
 
 def _in_float(model: Any) -> list[str]:
