@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import click
 
-from edge.errors import EdgeError
+from edge.errors import EdgeError, MissingExtra
 
 LINE = click.option(
     "--config", "config", required=True, type=click.Path(path_type=Path), help="The line's TOML file (line.toml)."
@@ -36,6 +37,13 @@ def to_json(record: Any) -> str:
     import msgspec
 
     return msgspec.json.encode(record).decode()
+
+
+def need(extra: str, purpose: str, *packages: str) -> None:
+    """Raises MissingExtra for the first that is not here. packages: as they are imported."""
+    for package in packages:
+        if find_spec(package) is None:
+            raise MissingExtra(package.replace("_", "-"), extra, purpose)
 
 
 def say_on_stderr(sentence: str) -> None:

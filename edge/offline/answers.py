@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import io
+import zipfile
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import msgspec
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from edge.bundle import Bundle, Graph
 from edge.engines.session import ENGINES, Engine, Session, installed, open_graph, readable
-from edge.errors import BundleError, EdgeError, EngineError, FrameError, MissingExtra, ScoreError
+from edge.errors import BundleError, DataError, EdgeError, EngineError, FrameError, MissingExtra, ScoreError
 from edge.inspection.assemble import JUDGES
 from edge.inspection.files import read_frame
 from edge.inspection.gate import Gate
@@ -126,7 +127,8 @@ def run_session(
 def paired_ms(
     bundle: Bundle, pairs: Sequence[tuple[Engine, Graph]], frames: Sequence[Frame], threads: int
 ) -> dict[tuple[str, str], list[float]]:
-    """Milliseconds of the network for each frame, all graphs in turn on the same one, by engine and file."""
+    """Milliseconds of the network for each frame, all graphs in turn on the same one, by engine and file; 0 where it
+    did not run."""
     times: dict[tuple[str, str], list[float]] = {}
     models = []
     try:
@@ -136,7 +138,8 @@ def paired_ms(
         for number, frame in enumerate([*frames[:2], *frames]):  # the first two warm the engines up
             for model, look in zip(models, lookers, strict=True):
                 spent = model.spent_ns
-                look(frame)
+                with suppress(FrameError, ScoreError, EngineError):  # an answer too, and told as one by `ask`
+                    look(frame)
                 if number >= 2:
                     key = (model.session.engine, model.graph.file)
                     times.setdefault(key, []).append((model.spent_ns - spent) / 1e6)
@@ -147,20 +150,28 @@ def paired_ms(
 
 
 def keep(path: Path, kept: Answers) -> None:
-    """Write answers into an .npz file."""
+    """Write answers into an .npz file, whole or not at all. Raises DataError where that cannot be done."""
     plain = msgspec.structs.replace(kept, maps=None)
     packed = io.BytesIO()
-    arrays = {"answers": np.frombuffer(msgspec.json.encode(plain), np.uint8)}
+    arrays = {"answers": np.frombuffer(msgspec.msgpack.encode(plain), np.uint8)}  # JSON has no NaN
     np.savez_compressed(packed, allow_pickle=False, **arrays, **({} if kept.maps is None else {"maps": kept.maps}))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(packed.getvalue())
+    fresh = path.with_name(f".{path.name}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fresh.write_bytes(packed.getvalue())
+        fresh.replace(path)
+    except OSError as error:
+        raise DataError(f"cannot keep answers in {path.parent}: {error.strerror}; give a folder to --keep") from error
 
 
 def kept(path: Path) -> Answers:
-    """As `keep` wrote them."""
-    with np.load(path, allow_pickle=False) as arrays:
-        plain = msgspec.json.decode(arrays["answers"].tobytes(), type=Answers)
-        return msgspec.structs.replace(plain, maps=arrays["maps"] if "maps" in arrays.files else None)
+    """As `keep` wrote them. Raises DataError for another file."""
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            plain = msgspec.msgpack.decode(arrays["answers"].tobytes(), type=Answers)
+            return msgspec.structs.replace(plain, maps=arrays["maps"] if "maps" in arrays.files else None)
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, msgspec.MsgspecError) as error:
+        raise DataError(f"{path} holds no answers that can be read: {error}; delete it") from error
 
 
 def why_not(error: EdgeError, pair: tuple[Engine, Graph]) -> str:

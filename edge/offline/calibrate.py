@@ -197,6 +197,8 @@ def read_recipe(path: Path) -> Calibration:
 
 def redraw(recipe: Calibration, roots: Sequence[Path]) -> list[Sample]:
     """The very images of a recipe. Raises DataError for one that is missing, altered, or outside the folders."""
+    if not recipe.image or not recipe.surfaces:
+        raise DataError(f"the recipe of {recipe.bundle} names no image, or no surface; choose anew without --recipe")
     chosen = []
     for image in recipe.image:
         if Path(image.path).is_absolute() or ".." in Path(image.path).parts:
@@ -207,6 +209,6 @@ def redraw(recipe: Calibration, roots: Sequence[Path]) -> list[Sample]:
         if hashlib.sha256(path.read_bytes()).hexdigest() != image.sha256:
             raise DataError(f"{path} is not the image that {recipe.bundle} was calibrated on; bring that one")
         parts = Path(image.path).parts
-        surface = parts[0] if parts[0] in recipe.surfaces else recipe.surfaces[0]
-        chosen.append(Sample(path, surface, GOOD, None))
+        laid_out = len(parts) > 3 and parts[0] in recipe.surfaces  # <surface>/<split>/<kind>/...
+        chosen.append(Sample(path, parts[0] if laid_out else recipe.surfaces[0], parts[2] if laid_out else GOOD, None))
     return chosen

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 from edge.errors import DataError
+from edge.offline.openvino_file import written
 
 INPUT = "input"
 OPSET = 18  # the oldest that the exporter writes, so that engines of some age read it too
@@ -100,10 +101,7 @@ def to_openvino(graph: bytes) -> tuple[bytes, bytes]:
     """OpenVINO's own format from ONNX, weights in half precision, for Intel graphics: the XML and its weights."""
     import openvino as ov
 
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "model.xml"
-        ov.save_model(ov.Core().read_model(graph), path, compress_to_fp16=True)
-        return path.read_bytes(), path.with_suffix(".bin").read_bytes()
+    return written(ov.Core().read_model(graph), half=True)
 
 
 def to_fp16(graph: bytes) -> bytes:

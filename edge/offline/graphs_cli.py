@@ -6,7 +6,11 @@ from pathlib import Path
 
 import click
 
-from edge.command import JSON, PATHS, to_json
+from edge.command import JSON, PATHS, need, to_json
+
+# What exporters and quantisers are made of: the extra `train`.
+EXPORTERS = ("torch", "litert_torch", "onnx", "onnxscript", "onnxslim", "onnxruntime", "openvino")
+QUANTISERS = ("torch", "onnx", "onnxruntime", "openvino", "nncf", "ai_edge_litert", "ai_edge_quantizer")
 
 
 @click.command()
@@ -38,6 +42,7 @@ def export(
     manifest's mean and std too where that is exact (the manifest then says 0 and 1). Every graph is compared with the
     model on a golden frame before the bundle appears, whole or not at all. Next: edge quantize, edge parity.
     """
+    need("train", "edge export", *EXPORTERS)
     from edge.offline.export_bundle import export_bundle
     from edge.offline.report import progress_bar
 
@@ -94,6 +99,7 @@ def quantize(
     can be made again, bit for bit. Weights are rounded so that each layer answers as before; then each layer is
     quantised alone, and those that INT8 hurts stay in float as long as that helps. Next: edge parity.
     """
+    need("train", "edge quantize", *QUANTISERS)
     from edge.bundle import open_bundle
     from edge.offline.calibrate import read_recipe, write_recipe
     from edge.offline.quantize_bundle import quantize_bundle
@@ -163,6 +169,7 @@ def parity(
     Passed: outside the guard band no flip to OK and at most 0.5 % flips; AUROC less by at most 0.005, AUPRO by 0.02.
     Exit code 1 where it is not.
     """
+    need("train", "edge parity --program", *(["torch"] if program else []))
     from edge.bundle import open_bundle
     from edge.offline.pack import copy_bundle, drop_graphs, set_parity
     from edge.offline.parity_report import parity_tables, remarks, write_sheet
@@ -188,4 +195,4 @@ def parity(
     if not found.passed:
         raise SystemExit(1)
     if into is not None:
-        copy_bundle(open_bundle(bundle), into / bundle.name)
+        copy_bundle(open_bundle(bundle), into / bundle.resolve().name)

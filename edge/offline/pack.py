@@ -237,6 +237,8 @@ def _golden(manifest: Manifest, files: dict[str, bytes], seed: int) -> bytes:
 
 def _replace_folder(path: Path, files: dict[str, bytes]) -> None:
     """What an earlier try left behind is put right first."""
+    if path.resolve() == Path.cwd():
+        raise BundleError(f"{path} is the folder that you stand in, and would be replaced; go one up and give its name")
     old = path.with_name(f".{path.name}.old")
     fresh = None
     try:

@@ -4,7 +4,8 @@ A flip is a frame whose verdict is another than the reference's; one from NotOK 
 or to another surface) lets a bad part pass. Scores lie in a guard band where they are nearer to the threshold than
 GUARD of the reference's range of scores on these frames (a gate's up to twice its threshold: how far an unseen surface
 lies beyond it means nothing): there a coin may fall either way. Flips in the band are counted and
-shown, but only those outside speak against a graph: of few frames one such coin is more than any share allowed.
+shown, but only those outside speak against a graph: of few frames one such coin is more than any share allowed. A frame
+that one of the two failed on is no coin: it counts as outside.
 """
 
 from __future__ import annotations
@@ -104,7 +105,7 @@ def _row(
     flips = flipped(reference, other)
     passing = [n for n in flips if passes(reference.answers[n], other.answers[n])]
     band = guard_band(reference)
-    outside = [n for n in flips if abs(distance(reference.answers[n])) > band]
+    outside = [n for n in flips if no_coin(reference.answers[n], other.answers[n], band)]
     apart = differences(reference, other)
     boxes = [
         match(a.boxes, b.boxes)
@@ -144,7 +145,12 @@ def passes(before: Answer, after: Answer) -> bool:
     """Whether a part that was stopped now goes on: to a judge's OK, or past the gate to a surface not its own."""
     if before.verdict in (OK, NOT_OK):
         return after.verdict == OK
-    return after.verdict not in (UNSEEN, FAILED)
+    return after.verdict not in (NOT_OK, UNSEEN, FAILED)
+
+
+def no_coin(before: Answer, after: Answer, band: float) -> bool:
+    """Whether a flip speaks against the graph: outside the guard band, or one of the two failed."""
+    return FAILED in (before.verdict, after.verdict) or abs(distance(before)) > band
 
 
 def distance(answer: Answer) -> float:
@@ -235,12 +241,15 @@ def quality(
 
 
 def faster(rows: Sequence[Row], times: dict[tuple[str, str], list[float]]) -> list[Row]:
-    """Rows with their milliseconds, and how many times as fast they are as the first on the same frames."""
-    first = np.array(times[rows[0].engine, rows[0].graph])
+    """Rows with their milliseconds, and how many times as fast they are as the first on the same frames; one on which
+    a network did not run has 0 ms, and is left out."""
+    first = np.array(times.get((rows[0].engine, rows[0].graph), []))
     timed = []
     for row in rows:
         own = np.array(times.get((row.engine, row.graph), []))
-        if len(own):
-            row = msgspec.structs.replace(row, ms=float(np.median(own)), faster=float(np.median(first / own)))
+        ran = (own > 0) & (first > 0) if len(own) else own > 0
+        if ran.any():
+            share = float(np.median(first[ran] / own[ran]))
+            row = msgspec.structs.replace(row, ms=float(np.median(own[ran])), faster=share)
         timed.append(row)
     return timed

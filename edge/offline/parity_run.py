@@ -16,13 +16,14 @@ from edge.bundle import Bundle, Graph, Manifest
 from edge.engines.session import Engine, installed
 from edge.errors import DataError, EdgeError, MissingExtra
 from edge.inspection.files import read_frame
-from edge.offline.answers import Answers, keep, kept, paired_ms, run_graph, run_session, runs_of, why_not
+from edge.offline.answers import FAILED, Answers, keep, kept, paired_ms, run_graph, run_session, runs_of, why_not
 from edge.offline.parity import Limits, Row, compare, faster
 from edge.offline.samples import Sample, find_samples, spread
 from edge.records import Frame
 from edge.vision.files import find_images
 
 TIMED_FRAMES = 30
+PROGRAM = "torch"  # the engine of the program that the graphs came from
 FAST_ENOUGH = 3.0  # times as fast as FP32 on ONNX Runtime
 
 Progress = Callable[[str, int, int], None]
@@ -58,7 +59,7 @@ def find_frames(bundle: Bundle, data: Sequence[Path], fold: int | None, limit: i
     try:
         found, _ = find_samples(data, fold)
     except DataError:
-        if fold is not None:
+        if fold is not None or any((root / "test").is_dir() for root in data):  # a surface, whose masks are no frames
             raise
         found = [Sample(path, surfaces[0], "", None) for path in find_images(data)]
     own = [s for s in found if bundle.manifest.kind == "gate" or s.surface in surfaces]
@@ -110,6 +111,8 @@ def check_parity(
                 if not all_answers:
                     raise
                 lost.append(why_not(error, pair))
+        if all(answer.verdict == FAILED for answer in all_answers[0].answers):
+            raise DataError(f"{all_answers[0].graph}, the reference, failed on every frame; are they this bundle's?")
         if program is not None:
             all_answers.append(run_program(bundle, program, samples, step("torch")))
         progress("timing", total, total)
@@ -126,9 +129,10 @@ def run_key(bundle: Bundle, pair: tuple[Engine, Graph], samples: Sequence[Sample
 
 
 def subject(manifest: Manifest) -> str:
-    """A digest of all that a verdict hangs on: graphs, arrays, input rule, scoring, thresholds."""
+    """A digest of all that a verdict hangs on: graphs and their gains, arrays, input rule, scoring, thresholds."""
     weights = [graph.weights.sha256 for graph in manifest.graph if graph.weights]
     files = [graph.sha256 for graph in manifest.graph] + weights + ([manifest.arrays.sha256] if manifest.arrays else [])
+    files += [f"{graph.sha256} {graph.gain}" for graph in manifest.graph if graph.gain != 1]
     rules = (manifest.input, manifest.scoring, manifest.thresholds.score, manifest.thresholds.map, manifest.outputs)
     return hashlib.sha256(" ".join(files).encode() + msgspec.json.encode(rules)).hexdigest()
 
@@ -176,17 +180,17 @@ def judge(
 
 
 def wrong_graphs(found: Parity) -> dict[str, str]:
-    """Files that some engine answers wrongly with, and what is wrong."""
+    """Files that some engine answers wrongly with, and what is wrong; never the reference, nor the torch program."""
     told: dict[str, str] = {}
     for row in found.rows[1:]:
-        for what in row.wrong(found.limits):
+        for what in row.wrong(found.limits) if row.graph != found.rows[0].graph and row.engine != PROGRAM else ():
             told[row.graph] = f"{told[row.graph]}; {what}" if row.graph in told else what
     return told
 
 
 def without(found: Parity, bundle: Bundle) -> Parity:
-    """What was found of the graphs that the bundle still has."""
-    files = {graph.file for graph in bundle.manifest.graph}
+    """What was found of the graphs that the bundle still has, and of the torch program."""
+    files = {graph.file for graph in bundle.manifest.graph} | {row.graph for row in found.rows if row.engine == PROGRAM}
     rows = tuple(row for row in found.rows if row.graph in files)
     wrong = tuple(sentence for sentence in found.wrong if any(f" {file}:" in sentence for file in files))
     return msgspec.structs.replace(found, rows=rows, wrong=wrong, subject=subject(bundle.manifest))

@@ -27,6 +27,8 @@ from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, Q
 from onnxruntime.quantization.calibrate import create_calibrator
 from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
+from edge.offline.openvino_file import written
+
 Floats = NDArray[np.float32]
 
 # Not LeakyRelu: with its input quantised apart from its output an autoencoder lost four times as much.
@@ -159,11 +161,9 @@ def quantize_openvino(
             overflow_fix=OverflowFix.DISABLE,  # it would halve the first layer's range, on which its weights lie
         ),
     )
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "model.xml"
-        found.reshape([-1, *calibration.shape[1:]])
-        ov.save_model(found, path, compress_to_fp16=False)
-        return path.read_bytes(), path.with_suffix(".bin").read_bytes(), _in_float(found)
+    in_float = _in_float(found)
+    found.reshape([-1, *calibration.shape[1:]])
+    return *written(found, half=False), in_float
 
 
 def sources_of(operation: Any) -> set[str]:
