@@ -7,6 +7,7 @@ import io
 import tomllib
 import zipfile
 import zlib
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -197,12 +198,14 @@ class Bundle(msgspec.Struct, frozen=True):
         """The verified weights of an openvino graph; nothing of another. Raises BundleError."""
         return self.read(graph.weights) if graph.weights else b""
 
-    def read_arrays(self, entry: File) -> dict[str, NDArray[np.generic]]:
-        """The arrays of an .npz file; never a pickle."""
+    def read_arrays(self, entry: File, names: Collection[str] | None = None) -> dict[str, NDArray[np.generic]]:
+        """The arrays of an .npz file, or those of these names that it has; never a pickle. Raises BundleError."""
         data = self.read(entry)
         try:
             with zipfile.ZipFile(io.BytesIO(data)) as archive:
-                members = {name.removesuffix(".npy"): archive.read(name) for name in archive.namelist()}
+                stems = {name.removesuffix(".npy"): name for name in archive.namelist()}
+                wanted = stems if names is None else {stem: stems[stem] for stem in stems if stem in names}
+                members = {stem: archive.read(name) for stem, name in wanted.items()}
             return {name: np.lib.format.read_array(io.BytesIO(m), allow_pickle=False) for name, m in members.items()}
         except (ValueError, OSError, EOFError, RuntimeError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
             raise BundleError(f"{self.where(entry)} is not a plain .npz file: {error}") from error

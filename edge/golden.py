@@ -47,8 +47,8 @@ def check_golden(bundle: Bundle, graph: Graph, session: Session) -> float:
 
 def read_golden(bundle: Bundle, graph: Graph) -> tuple[NDArray[np.uint8], list[Floats]]:
     """The frame `(h, w)` and the graph's expected outputs. Raises BundleError."""
-    arrays = bundle.read_arrays(bundle.manifest.golden)
     names = ["frame", *(golden_key(graph, output) for output in bundle.manifest.outputs)]
+    arrays = bundle.read_arrays(bundle.manifest.golden, names)
     lacking = [name for name in names if name not in arrays]
     if lacking:
         raise BundleError(f"{bundle.where(bundle.manifest.golden)} lacks {', '.join(lacking)}; make it anew")

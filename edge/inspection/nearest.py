@@ -25,6 +25,7 @@ from edge.inspection.model import Model
 from edge.records import Frame
 from edge.vision.image import WHOLE, InputRule
 
+ARRAYS = ("memory", "scale", "room")
 ROWS = 256  # cells compared at a time: a tile at once, and many tiles need no more memory than one
 ENLARGED = 4  # the map is drawn this much finer than its cells, so that boxes follow what lies between them
 
@@ -109,7 +110,9 @@ class NearestJudge(Scorer):
             raise BundleError(f"{model.bundle.path}: a nearest judge needs [arrays] with its memory of good cells")
         if rule.tiles == WHOLE and "whole" not in rule.views:
             raise BundleError(f"{model.bundle.path}: input.views lacks `whole`, the one that covers the frame")
-        self.memory = _memory(model.bundle.read_arrays(entry), taught_on(model), model.bundle.path / entry.file)
+        graph = taught_on(model)
+        arrays = model.bundle.read_arrays(entry, [f"{graph.file}/{name}" for name in ARRAYS])
+        self.memory = _memory(arrays, graph, model.bundle.path / entry.file)
 
     def score_all(self, frames: Sequence[Frame]) -> list[tuple[float, Floats]]:
         """The mean of a frame's worst cells, and the distance of each to the nearest good one, drawn finer."""
@@ -134,7 +137,7 @@ def taught_on(model: Model) -> Graph:
 
 def _memory(arrays: dict[str, NDArray[np.generic]], graph: Graph, where: Path) -> Memory:
     try:
-        good, scale, room = (arrays[f"{graph.file}/{name}"] for name in ("memory", "scale", "room"))
+        good, scale, room = (arrays[f"{graph.file}/{name}"] for name in ARRAYS)
         scale, room = scale.astype(np.float32), room.astype(np.float32)
     except KeyError as error:
         raise BundleError(f"{where} lacks the array {error}; teach the surface again, on this box") from error

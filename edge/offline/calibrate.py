@@ -57,24 +57,25 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     image: tuple[Image, ...]
 
 
-def find_candidates(folder: Path, surfaces: Sequence[str]) -> list[Sample]:
-    """The images of `folder/<surface>/{train,test}/{good,<kind>}`; of a folder that is not laid out so all images, as
+def find_candidates(folders: Sequence[Path], surfaces: Sequence[str]) -> list[Sample]:
+    """The images of `folder/<surface>/{train,test}/{good,<kind>}`; of folders that are not laid out so all images, as
     good ones of the only surface. Raises DataError where there are none, or too few of a surface."""
-    laid_out = [name for name in surfaces if (folder / name).is_dir()]
+    places = ", ".join(map(str, folders))
+    laid_out = [(folder, name) for folder in folders for name in surfaces if (folder / name).is_dir()]
     found = [
         Sample(path, name, path.relative_to(folder / name / split).parts[0], None)
-        for name in laid_out
+        for folder, name in laid_out
         for split in ("train", "test")
         for path in images_in(folder / name / split)
     ]
     if not laid_out:
         if len(surfaces) > 1:
-            raise DataError(f"{folder} has none of the folders {', '.join(surfaces)}; the bundle is for all of them")
-        found = [Sample(path, surfaces[0], GOOD, None) for path in images_in(folder)]
+            raise DataError(f"{places} has none of the folders {', '.join(surfaces)}; the bundle is for all of them")
+        found = [Sample(path, surfaces[0], GOOD, None) for folder in folders for path in images_in(folder)]
     for name in surfaces:
         count = sum(sample.surface == name for sample in found)
         if count < LEAST:
-            raise DataError(f"{folder}: {count} images of {name}; at least {LEAST} are needed to calibrate on")
+            raise DataError(f"{places}: {count} images of {name}; at least {LEAST} are needed to calibrate on")
     return found
 
 

@@ -58,7 +58,9 @@ def export(
 
 @click.command()
 @click.argument("bundle", type=PATHS)
-@click.option("--calibration", required=True, type=PATHS, help="A folder of images to calibrate on, as the line's.")
+@click.option(
+    "--calibration", required=True, multiple=True, type=PATHS, help="A folder of images, as the line's; repeatable."
+)
 @click.option("--recipe", type=PATHS, help="Do as this recipe.toml says: its images, its settings.")
 @click.option("--count", default=64, show_default=True, type=click.IntRange(min=8), help="How many images are chosen.")
 @click.option("--seed", default=1, show_default=True, help="Of whatever is drawn.")
@@ -80,7 +82,7 @@ def export(
 @JSON
 def quantize(
     bundle: Path,
-    calibration: Path,
+    calibration: tuple[Path, ...],
     recipe: Path | None,
     count: int,
     seed: int,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from edge.bundle import Bundle
@@ -29,7 +29,7 @@ LEFT_OUT = ("format", "graph", "golden", "arrays", "measured", "parity")
 
 def quantize_bundle(
     bundle: Bundle,
-    data: Path,
+    data: Sequence[Path],
     progress: Progress,
     recipe: Calibration | None = None,
     count: int = IMAGES,
@@ -39,7 +39,7 @@ def quantize_bundle(
 ) -> tuple[Bundle, Made, Calibration]:
     """Write the bundle anew with INT8 graphs; it is the old one or the new one at every moment.
 
-    data: images of good (and defective) parts. recipe: do as it says; else `count` are chosen. allowed, most: see
+    data: folders of images of good (and defective) parts. recipe: do as it says; else `count` are chosen. allowed, most: see
     edge.offline.float_layers. Raises BundleError where the bundle has no FP32 ONNX graph of its own, DataError for
     the images.
     """
@@ -57,9 +57,9 @@ def quantize_bundle(
         chosen = choose(session, rule, candidates, count, seed, progress)
         session.close()
         source = manifest.training.data
-        recipe = recipe_of(manifest.name, source, [data], chosen, seed, len(candidates), fp32.sha256, allowed, most)
+        recipe = recipe_of(manifest.name, source, data, chosen, seed, len(candidates), fp32.sha256, allowed, most)
     else:
-        chosen = redraw(recipe, [data])
+        chosen = redraw(recipe, data)
     made = make_int8(
         bundle.read(fp32),
         bundle.read(tflite) if tflite else None,

@@ -425,7 +425,7 @@ def test_half_of_the_images_are_defective_and_each_surface_has_as_many(tmp_path:
             draw(tmp_path / f"{surface}/test/spot/{number}.png", pixels)
     own = write_blur(tmp_path / "blur", None)
     session = open_session("onnx", own.read(own.manifest.graph[0]), 2, "cpu")
-    candidates = find_candidates(tmp_path, ("plate", "bolt", "nut"))
+    candidates = find_candidates([tmp_path], ("plate", "bolt", "nut"))
     assert len(candidates) == 84
 
     def drawn(seed: int) -> list[Path]:
