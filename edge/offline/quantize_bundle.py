@@ -39,9 +39,9 @@ def quantize_bundle(
 ) -> tuple[Bundle, Made, Calibration]:
     """Write the bundle anew with INT8 graphs; it is the old one or the new one at every moment.
 
-    data: folders of images of good (and defective) parts. recipe: do as it says; else `count` are chosen. allowed, most: see
-    edge.offline.float_layers. Raises BundleError where the bundle has no FP32 ONNX graph of its own, DataError for
-    the images.
+    data: folders of images of good (and defective) parts. recipe: do as it says; else `count` are chosen. allowed,
+    most: see edge.offline.float_layers. Raises BundleError where the bundle has no FP32 ONNX graph of its own,
+    DataError for the images.
     """
     manifest, rule = bundle.manifest, bundle.manifest.input
     if any(graph.bundle for graph in manifest.graph):
