@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from edge.bundle import Bundle, open_bundle
 from edge.cli import main
 from edge.engines.session import open_graph
-from edge.errors import BundleError, DataError, EdgeError
+from edge.errors import BundleError, DataError, EdgeError, EngineError
 from edge.inspection.model import Model
 from edge.offline.answers import looker
 from edge.records import Frame
@@ -102,7 +102,8 @@ def made(network: nn.Module) -> nn.Module:
 
 
 def example(batch: int = 2, side: tuple[int, int] = (HEIGHT, WIDTH)) -> Tensor:
-    return torch.from_numpy(np.random.default_rng(1).random((batch, 1, *side), np.float32))
+    pixels: Tensor = torch.from_numpy(np.random.default_rng(1).random((batch, 1, *side), np.float32))
+    return pixels
 
 
 def write_pt2(path: Path, network: nn.Module, given: Tensor | None = None) -> Path:
