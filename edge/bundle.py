@@ -120,7 +120,8 @@ class Training(Strict, frozen=True):
 
 
 class Manifest(Strict, frozen=True, kw_only=True):
-    """manifest.toml, key for key. judge: the bundle on whose maps kinds were taught."""
+    """manifest.toml, key for key. judge: the bundle on whose maps kinds were taught. folded: mean and std that the
+    network was trained with, where they are part of its first convolution now and input says 0 and 1."""
 
     format: int
     name: str
@@ -129,6 +130,7 @@ class Manifest(Strict, frozen=True, kw_only=True):
     label: str = "defect"
     judge: str | None = None
     input: InputRule
+    folded: tuple[float, float] | None = None
     outputs: tuple[str, ...]
     thresholds: Thresholds
     dense: Dense | None = None

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
-from edge.errors import DataError
+from edge.errors import BundleError, DataError
 from edge.offline.openvino_file import written
 
 INPUT = "input"
@@ -57,11 +57,12 @@ def to_onnx(program: ExportedProgram, outputs: Sequence[str]) -> bytes:
     """One self-contained ONNX file with a free batch axis; batch norms and paddings are folded into the convolutions
     before or after them, and what is constant is computed.
 
-    outputs: names, in the order of the program's answer. Raises DataError naming the operator that ONNX does not have.
+    outputs: names, in the order of the program's answer. Raises DataError naming the operator that ONNX does not have,
+    BundleError where the program answers with another number of outputs.
     """
     answers = len(program.graph_signature.user_outputs)
     if answers != len(outputs):
-        raise DataError(f"the program answers with {answers} outputs; the manifest names {', '.join(outputs)}")
+        raise BundleError(f"the program answers with {answers} outputs; the manifest names {', '.join(outputs)}")
     try:
         with quiet():
             made = torch.onnx.export(
@@ -93,15 +94,21 @@ def _name_batch(model: onnx.ModelProto) -> None:
     batch = model.graph.input[0].type.tensor_type.shape.dim[0].dim_param
     for value in (*model.graph.input, *model.graph.output, *model.graph.value_info):
         for side in value.type.tensor_type.shape.dim:
-            if side.dim_param == batch:
+            if batch and side.dim_param == batch:
                 side.dim_param = "n"
 
 
 def to_openvino(graph: bytes) -> tuple[bytes, bytes]:
-    """OpenVINO's own format from ONNX, weights in half precision, for Intel graphics: the XML and its weights."""
+    """OpenVINO's own format from ONNX, weights in half precision, for Intel graphics: the XML and its weights. Raises
+    DataError naming the operator that OpenVINO does not have."""
     import openvino as ov
 
-    return written(ov.Core().read_model(graph), half=True)
+    try:
+        model = ov.Core().read_model(graph)
+    except RuntimeError as error:
+        told = next((line for line in str(error).splitlines() if "operations:" in line), _first_cause(error))
+        raise DataError(f"the network cannot be written for OpenVINO: {told.strip(' -')}") from error
+    return written(model, half=True)
 
 
 def to_fp16(graph: bytes) -> bytes:

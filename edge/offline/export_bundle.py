@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import tomllib
+import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -19,7 +21,7 @@ from edge.offline.export import fp32_graphs, quiet, to_fp16, to_openvino
 from edge.offline.fold_input import fold_into_onnx, fold_into_program
 from edge.offline.pack import ARRAYS, golden_frame, write_bundle
 from edge.offline.ports import describe
-from edge.offline.program import TorchSession, load_program
+from edge.offline.program import TorchSession, load_program, trained_rule
 from edge.vision.image import InputRule
 
 MADE_HERE = ("format", "graph", "golden", "arrays", "measured", "parity")
@@ -40,6 +42,7 @@ def export_bundle(
     Raises DataError for the model, BundleError for what does not fit the manifest; then nothing is left behind.
     """
     fields, checked = read_fields(manifest)
+    npz = None if arrays is None else read_npz(arrays)
     if model.suffix == ".onnx":
         files, rule, source = from_onnx(model, checked, progress)
     else:
@@ -47,20 +50,35 @@ def export_bundle(
     files = {name: data for name, data in files.items() if keeps(name, formats)}
     progress("comparing", 0, 1)
     apart = compare(files, checked.input, rule, source)
-    if arrays is not None:
-        files[ARRAYS] = arrays.read_bytes()
+    if npz is not None:
+        files[ARRAYS] = npz
     progress("writing", 0, 1)
+    if rule != checked.input:
+        fields["folded"] = (checked.input.mean, checked.input.std)
     return write_bundle(out, {**fields, "input": rule}, files, SEED), apart
+
+
+def read_npz(path: Path) -> bytes:
+    """The bytes of an .npz file. Raises DataError where it is none, or holds pickles."""
+    try:
+        data = path.read_bytes()
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            for name in archive.namelist():
+                np.lib.format.read_array(io.BytesIO(archive.read(name)), allow_pickle=False)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise DataError(f"{path} is no .npz file of plain arrays: {error}") from error
+    return data
 
 
 def keeps(name: str, formats: Sequence[str]) -> bool:
     """Whether a file is wanted; the FP32 ONNX graph, which all others are compared with, always is."""
     form = {".onnx": "onnx", ".xml": "openvino", ".bin": "openvino", ".tflite": "tflite"}[Path(name).suffix]
-    return name == "model.onnx" or (form in formats and (".fp16." not in name or "fp16" in formats))
+    return name == "model.onnx" or (form in ("onnx", *formats) and (".fp16." not in name or "fp16" in formats))
 
 
 def read_fields(path: Path) -> tuple[dict[str, object], Manifest]:
-    """What a manifest says before its graphs are there, as it was read and checked. Raises BundleError."""
+    """What a manifest says before its graphs are there, as it was read and checked; of a bundle that was exported
+    before, with the scale that its network was trained with. Raises BundleError."""
     try:
         fields = {k: v for k, v in tomllib.loads(path.read_text()).items() if k not in MADE_HERE}
     except OSError as error:
@@ -71,9 +89,11 @@ def read_fields(path: Path) -> tuple[dict[str, object], Manifest]:
     graph = Graph(file="model.onnx", sha256=nowhere, format="onnx", precision="fp32")
     draft = {**fields, "format": 1, "graph": [graph], "golden": File(file="golden.npz", sha256=nowhere)}
     try:
-        return fields, msgspec.convert(msgspec.to_builtins(draft), Manifest)
+        checked = msgspec.convert(msgspec.to_builtins(draft), Manifest)
     except msgspec.ValidationError as error:
         raise BundleError(f"{path}: {error}") from error
+    fields.pop("folded", None)
+    return fields, msgspec.structs.replace(checked, input=trained_rule(checked), folded=None)
 
 
 def shape_of(rule: InputRule) -> tuple[int, int, int]:
@@ -100,9 +120,9 @@ def from_program(path: Path, manifest: Manifest, progress: Progress) -> tuple[di
         raise BundleError(f"{path}: the program has {len(inputs)} inputs; a network of edge has one, the picture")
     sides = [side if isinstance(side, int) else None for side in inputs[0].meta["val"].shape]
     check_shape(path, sides, manifest.input)
-    rule = fold_into_program(program, manifest.input)
+    rule = fold_into_program(program, manifest.input) if may_fold(manifest) else manifest.input
     progress("exporting", 0, 1)
-    return fp32_graphs(program, manifest.outputs, shape_of(rule), rule.at_once), rule, source
+    return fp32_graphs(program, manifest.outputs, shape_of(rule), sides[0] or rule.at_once), rule, source
 
 
 def from_onnx(path: Path, manifest: Manifest, progress: Progress) -> tuple[dict[str, bytes], InputRule, Session]:
@@ -116,10 +136,17 @@ def from_onnx(path: Path, manifest: Manifest, progress: Progress) -> tuple[dict[
     progress("simplifying", 0, 1)
     with quiet():
         slim = onnxslim.slim(onnx.load_from_string(graph))
-    simple, rule = fold_into_onnx(bytes(slim.SerializeToString()), manifest.input)
+    simple, rule = bytes(slim.SerializeToString()), manifest.input
+    if may_fold(manifest):
+        simple, rule = fold_into_onnx(simple, rule)
     xml, weights = to_openvino(simple)
     files = {"model.onnx": simple, "model.fp16.onnx": to_fp16(simple), "model.fp16.xml": xml, "model.fp16.bin": weights}
     return files, rule, open_session("onnx", graph, 2, "cpu")
+
+
+def may_fold(manifest: Manifest) -> bool:
+    """Not where the answer is held against the input itself: it would be on another scale."""
+    return manifest.kind != "reconstruction"
 
 
 def read_onnx(path: Path) -> bytes:

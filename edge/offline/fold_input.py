@@ -2,7 +2,7 @@
 
 A convolution of (x - mean) / std is one of x with weights / std and a bias less mean / std times their sum, as long as
 no border is padded: there zeros stand for the mean, and with the shift folded they would stand for black. So a shift is
-folded into an unpadded convolution alone; a scale without a shift into any.
+folded into an unpadded convolution alone; a scale without a shift into any. Weights that another layer uses too stay.
 """
 
 from __future__ import annotations
@@ -36,7 +36,11 @@ def fold_into_onnx(graph: bytes, rule: InputRule) -> tuple[bytes, InputRule]:
     if (rule.mean, rule.std) == PLAIN or len(first) != 1 or first[0].op_type != "Conv" or len(first[0].input) < 3:
         return graph, rule
     layer = first[0]
-    if (rule.mean and any(attribute(layer, "pads", [0]))) or not {*layer.input[1:3]} <= weights.keys():
+    by_engine = any(a.name == "auto_pad" and a.s.startswith(b"SAME") for a in layer.attribute)
+    padded = by_engine or any(attribute(layer, "pads", [0]))
+    used = [name for node in model.graph.node for name in node.input]
+    alone = all(name in weights and used.count(name) == 1 for name in layer.input[1:3])
+    if (rule.mean and padded) or not alone:
         return graph, rule
     tensors = [weights[name] for name in layer.input[1:3]]
     values = folded(numpy_helper.to_array(tensors[0]), numpy_helper.to_array(tensors[1]), rule)
@@ -55,6 +59,8 @@ def fold_into_program(program: ExportedProgram, rule: InputRule) -> InputRule:
     padding = rest[1] if len(rest) > 1 else None
     names = program.graph_signature.inputs_to_parameters
     if bias is None or not {weight.name, bias.name} <= names.keys() or (rule.mean and any(padding or [0])):
+        return rule
+    if len(weight.users) > 1 or len(bias.users) > 1:
         return rule
     tensors = [program.state_dict[names[node.name]] for node in (weight, bias)]
     with torch.no_grad():

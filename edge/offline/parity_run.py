@@ -148,8 +148,10 @@ def pairs_that_ran(pairs: Sequence[tuple[Engine, Graph]], rows: Sequence[Row]) -
 
 def run_program(bundle: Bundle, program: Path, samples: Sequence[Sample], done: Callable[[], None]) -> Answers:
     """The torch program through the same judge. Raises DataError where it is none, MissingExtra without torch."""
-    from edge.offline.program import TorchSession, load_program
+    from edge.offline.program import TorchSession, load_program, trained_rule
 
+    trained = msgspec.structs.replace(bundle.manifest, input=trained_rule(bundle.manifest))
+    bundle = msgspec.structs.replace(bundle, manifest=trained)
     entry = msgspec.structs.replace(runs_of(bundle)[0][1], file=program.name, precision="fp32")
     reference = runs_of(bundle)[0][1]
     answers = run_session(bundle, reference, TorchSession(load_program(program)), samples, done)

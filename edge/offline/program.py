@@ -5,12 +5,15 @@ from __future__ import annotations
 import zipfile
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import torch
 from torch.export import ExportedProgram
 
-from edge.engines.session import Floats
+from edge.bundle import Manifest
+from edge.engines.session import Floats, in_turns
 from edge.errors import DataError
+from edge.vision.image import InputRule
 
 
 def load_program(path: Path) -> ExportedProgram:
@@ -30,6 +33,12 @@ def load_program(path: Path) -> ExportedProgram:
         raise DataError(f"{path} cannot be read as a torch.export program: {error}") from error
 
 
+def trained_rule(manifest: Manifest) -> InputRule:
+    """The input's rule with the mean and std that the program was trained with."""
+    mean, std = manifest.folded or (manifest.input.mean, manifest.input.std)
+    return msgspec.structs.replace(manifest.input, mean=mean, std=std)
+
+
 class TorchSession:
     """A program behind the engines' protocol, for `edge parity`."""
 
@@ -38,9 +47,14 @@ class TorchSession:
 
     def __init__(self, program: ExportedProgram) -> None:
         self._module = program.module()
+        given = next(n for n in program.graph.nodes if n.name in program.graph_signature.user_inputs).meta["val"]
+        self._at_once = given.shape[0] if isinstance(given.shape[0], int) else 0  # 0: as many as there are
 
     def run(self, batch: Floats) -> tuple[Floats, ...]:
         """See Session.run."""
+        return in_turns(self._run, batch, self._at_once or len(batch))
+
+    def _run(self, batch: Floats) -> tuple[Floats, ...]:
         with torch.no_grad():
             answer = self._module(torch.from_numpy(np.ascontiguousarray(batch)))
         outputs = answer if isinstance(answer, tuple | list) else (answer,)
