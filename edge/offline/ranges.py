@@ -44,7 +44,7 @@ def least_error(values: NDArray[np.float32], whole: Range) -> Range:
 def squeeze_onnx(model: onnx.ModelProto, ranges: Any, calibration: Floats, seed: int = 0) -> Any:
     """ONNX Runtime's ranges, each as narrow as errs least; the input's and the outputs' stay."""
     kept = {value.name for value in (*model.graph.input, *model.graph.output)}
-    names = [name for name in ranges.data if name not in kept]
+    names = sorted(name for name in ranges.data if name not in kept)  # ONNX Runtime has them in a set
     session, names = with_outputs(model, names)
     entry = session.get_inputs()[0].name
     values = sampled(lambda image: dict(zip(names, session.run(names, {entry: image}), strict=True)), calibration, seed)
