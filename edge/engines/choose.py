@@ -24,7 +24,7 @@ DISTRIBUTIONS = ("onnxruntime", "onnxruntime-gpu", "openvino", "ai-edge-litert",
 TIMEOUT_S = 100
 NO_ANSWER = f"no answer within {TIMEOUT_S} s"
 # How many times as fast a second engine has to be: it takes 90 MB, and such as are near change places by noise.
-WORTH = 1.25
+WORTH = 1.5
 
 
 class Row(msgspec.Struct, frozen=True):

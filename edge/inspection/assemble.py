@@ -11,7 +11,7 @@ from edge.bundle import Bundle, Graph, Manifest, open_bundle
 from edge.config import JudgeConfig, Line
 from edge.engines.choose import Row, check_installed, choose, common_engine, measure_all
 from edge.engines.measure import example_batch
-from edge.engines.session import Engine, Session, open_graph
+from edge.engines.session import ENGINES, Engine, Session, open_graph, readable
 from edge.errors import ConfigError
 from edge.golden import check_golden
 from edge.inspection.gate import Gate
@@ -136,9 +136,24 @@ def choose_graphs(line: Line, bundles: list[Bundle], say: Callable[[str], None])
     """The graph of each bundle, by its folder's name: the fastest, on one engine where little is lost by it; one that
     borrows another's network runs it as that one does."""
     rows = measure_line(line, bundles, say)
-    # A network that several bundles share counts once.
-    common = common_engine({id(measured): measured for measured in rows.values()}.values())
+    # What several bundles run alike runs once, the gate's look at a frame for instance.
+    alike = {}
+    for bundle in bundles:
+        files = tuple(graph.file for graph in bundle.manifest.graph)
+        measured = rows[bundle.path.name]
+        alike[id(measured), files, bundle.manifest.input.tiles] = own_rows(bundle, measured)
+    common = common_engine(alike.values())
     return {bundle.path.name: choose(bundle, line.config.engine, rows[bundle.path.name], common) for bundle in bundles}
+
+
+def own_rows(bundle: Bundle, rows: list[Row]) -> list[Row]:
+    """Those of the graphs that the bundle has, for as many pictures as it looks at; rows: perhaps its lender's, which
+    looks at each of its views."""
+    files = {(engine, graph.file) for engine in ENGINES for graph in readable(engine, bundle.manifest.graph)}
+    rule = bundle.manifest.input
+    share = 1.0 if rule.tiles == WHOLE else rule.batch / len(rule.views)
+    own = [row for row in rows if (row.engine, row.file) in files]
+    return [msgspec.structs.replace(row, ms=None if row.ms is None else row.ms * share) for row in own]
 
 
 def measure_line(line: Line, bundles: list[Bundle], say: Callable[[str], None]) -> dict[str, list[Row]]:

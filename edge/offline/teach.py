@@ -138,9 +138,7 @@ def make_memories(seen: Sequence[Seen], images: NDArray[np.bool_], settings: Set
         spread = rows.std(axis=0)
         scale = np.divide(1, spread, out=np.zeros_like(spread), where=spread > LEAST_SPREAD)  # a constant tells nothing
         if not scale.any():
-            raise DataError(
-                "the gate's network tells no two places of these images apart; are they blank?"
-            )
+            raise DataError("the gate's network tells no two places of these images apart; are they blank?")
         rows = directions(rows, scale)
         kept = coreset(rows, settings.cells, settings.seed) if kept is None else kept
         good = unpack_cells(pack_cells(rows[kept]))  # thresholds are set on the very memory that the line reads
