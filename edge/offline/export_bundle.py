@@ -72,8 +72,8 @@ def read_npz(path: Path) -> bytes:
 
 def keeps(name: str, formats: Sequence[str]) -> bool:
     """Whether a file is wanted; the FP32 ONNX graph, which all others are compared with, always is."""
-    form = {".onnx": "onnx", ".xml": "openvino", ".bin": "openvino", ".tflite": "tflite"}[Path(name).suffix]
-    return name == "model.onnx" or (form in ("onnx", *formats) and (".fp16." not in name or "fp16" in formats))
+    kind = {".onnx": "fp16", ".xml": "openvino", ".bin": "openvino", ".tflite": "tflite"}[Path(name).suffix]
+    return name == "model.onnx" or kind in formats
 
 
 def read_fields(path: Path) -> tuple[dict[str, object], Manifest]:

@@ -92,7 +92,7 @@ def find_float_layers(
 
 
 def before(model: onnx.ModelProto, node: onnx.NodeProto) -> list[onnx.NodeProto]:
-    """The layer whose answer, through an activation, is this one's input; none where it is another's too."""
+    """The layer whose answer, perhaps through an activation, is this one's input; nothing where it is none."""
     made = {output: n for n in model.graph.node for output in n.output}
     source = made.get(node.input[0])
     if source is not None and source.op_type in ACTIVATIONS:

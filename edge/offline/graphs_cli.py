@@ -25,7 +25,7 @@ QUANTISERS = ("torch", "onnx", "onnxruntime", "openvino", "nncf", "ai_edge_liter
     type=click.Choice(["openvino", "tflite", "fp16"]),
     default=("openvino", "tflite", "fp16"),
     show_default=True,
-    help="What is wanted besides FP32 ONNX; fp16: for graphics cards.",
+    help="What is wanted besides FP32 ONNX. openvino: halves, for Intel graphics; fp16: ONNX in halves, for NVIDIA's.",
 )
 @JSON
 def export(
