@@ -13,8 +13,8 @@ import numpy as np
 
 from edge.bundle import Bundle, Graph
 from edge.config import Line
-from edge.engines.choose import choose, measure_all
-from edge.engines.session import ENGINES, Device, Engine, installed, open_graph, readable
+from edge.engines.choose import choose, measure_all, to_try
+from edge.engines.session import ENGINES, Device, Engine, installed, open_graph
 from edge.errors import BundleError, EdgeError, EngineError, MissingExtra
 from edge.golden import check_golden
 from edge.inspection.assemble import JUDGES, inspector, line_bundles, open_pipeline
@@ -65,7 +65,7 @@ def bundle_cases(bundle: Bundle, wanted: Wanted, threads: int, device: Device, s
         return [_open_case(bundle, *chosen, threads, device, True)]
     cases = []
     for engine in ENGINES:
-        for graph in readable(engine, bundle.manifest.graph):
+        for graph in to_try(engine, bundle, device):
             try:
                 cases.append(_open_case(bundle, engine, graph, threads, device, (engine, graph) == chosen))
             except (BundleError, EngineError, MissingExtra) as error:

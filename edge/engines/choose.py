@@ -168,6 +168,12 @@ def candidates(graphs: Iterable[Graph], device: str) -> list[Graph]:
     return [graph for graph in graphs if device != "cpu" or str(graph.precision) != "fp16"]
 
 
+def to_try(engine: Engine, bundle: Bundle, device: Device) -> list[Graph]:
+    """Those of a bundle that an engine may run best on the device; where there is no GPU at all, on the CPU."""
+    where = "cpu" if device == "auto" and not graphics() else device
+    return candidates(readable(engine, bundle.manifest.graph), where)
+
+
 def check_installed(wanted: str) -> None:
     """Raises MissingExtra where the wanted engine, or any engine at all for `auto`, is not installed."""
     engines = [engine for engine in ENGINES if wanted in ("auto", engine)]

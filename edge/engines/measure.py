@@ -15,8 +15,8 @@ from typing import cast, get_args
 import numpy as np
 
 from edge.bundle import Bundle, open_bundle
-from edge.engines.choose import candidates, graphics
-from edge.engines.session import Device, Engine, Floats, open_graph, readable
+from edge.engines.choose import candidates, to_try
+from edge.engines.session import Device, Engine, Floats, open_graph
 from edge.errors import EdgeError
 from edge.golden import check_golden
 
@@ -39,8 +39,7 @@ def measure(bundle: Bundle, engine: Engine, threads: int, device: Device) -> lis
     """
     rows: list[dict[str, object]] = []
     batch = example_batch(bundle)
-    where = "cpu" if device == "auto" and not graphics() else device
-    for graph in candidates(readable(engine, bundle.manifest.graph), where):
+    for graph in to_try(engine, bundle, device):
         row: dict[str, object] = {"engine": engine, "file": graph.file, "ms": None, "why": ""}
         try:
             session = open_graph(engine, bundle, graph, threads, device)

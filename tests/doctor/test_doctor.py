@@ -74,12 +74,12 @@ def test_int8_that_is_slower_here_is_told_with_how_much_and_what_failed_with_why
         Row("onnx", "model.onnx", 9.0),
         Row("onnx", "model.int8.onnx", 10.0),
         Row("openvino", "model.onnx", 8.0),
-        Row("openvino", "model.int8.onnx", 4.0),
+        Row("openvino", "model.int8.xml", 4.0),
         Row("litert", "-", None, "the measuring process ended with -9"),
     ]
     told = graphs(bundle, rows, choose(bundle, "auto", rows))
     assert [(row.state, row.found) for row in told] == [
-        ("ok", "openvino model.int8.onnx is used: 4 ms, 2x as fast as FP32"),
+        ("ok", "openvino model.int8.xml is used: 4 ms, 2x as fast as FP32"),
         ("note", "INT8 is 0.9x as fast as FP32 on onnx here: not used"),
         ("warning", "litert -: the measuring process ended with -9"),
     ]

@@ -29,7 +29,7 @@ licence = "none"
 epochs = 1
 crops = 4
 batch = 4
-int8 = []
+allowed = 9.0
 input = { width = 128, height = 128, patch = 128, stride = 128 }
 """
 
