@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.bundle import Bundle, Graph
+from edge.engines.choose import candidates
 from edge.engines.session import ENGINES, Engine, Session, installed, open_graph, readable
 from edge.errors import BundleError, DataError, EdgeError, EngineError, FrameError, MissingExtra, ScoreError
 from edge.inspection.assemble import JUDGES
@@ -53,9 +54,8 @@ Look = Callable[[Frame], tuple[Answer, Floats | None]]
 def runs_of(bundle: Bundle, engines: Iterable[Engine] = ENGINES) -> list[tuple[Engine, Graph]]:
     """Each graph with each engine that is to read it on a CPU, FP32 on ONNX Runtime (the reference) first. Raises
     MissingExtra or BundleError where there is no reference."""
-    pairs = [
-        (e, g) for e in engines if installed(e) for g in readable(e, bundle.manifest.graph) if g.precision != "fp16"
-    ]
+    graphs = bundle.manifest.graph
+    pairs = [(e, g) for e in engines if installed(e) for g in candidates(readable(e, graphs), "cpu")]
     if not installed("onnx"):
         raise MissingExtra("onnxruntime", "onnx", "the reference, FP32 on ONNX Runtime,")
     reference = [pair for pair in pairs if pair[0] == "onnx" and pair[1].precision == "fp32"]

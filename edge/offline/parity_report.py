@@ -7,6 +7,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
@@ -19,7 +20,7 @@ from edge.offline.samples import Sample
 from edge.vision.draw import Picture, to_8_bit
 
 SHOWN_FRAMES, SIDE, CAPTION = 6, 224, 40
-WHITE, RED, GREY = (255, 255, 255), (60, 60, 230), (150, 150, 150)
+WHITE, RED = (255, 255, 255), (60, 60, 230)
 
 
 def parity_tables(found: Parity) -> list[Table]:
@@ -92,12 +93,12 @@ def _row(sample: Sample, answers: list[Answer], all_answers: Sequence[Answers], 
     for answer, graph in zip(answers, all_answers, strict=True):
         text = [f"{graph.engine} {graph.precision}", f"{answer.verdict} {answer.score:.4g}"]
         agrees = answer.verdict == answers[0].verdict
-        shown = picture if graph.maps is None else _overlaid(picture, graph.maps[number], answer.threshold)
+        shown = picture if graph.maps is None else _overlaid(picture, graph.maps[number])
         panes.append(_pane(shown, answer.boxes, text, WHITE if agrees else RED))
     return np.hstack(panes)
 
 
-def _overlaid(picture: Picture, scores: np.ndarray[tuple[int, ...], np.dtype[np.float32]], _: float) -> Picture:
+def _overlaid(picture: Picture, scores: NDArray[np.float32]) -> Picture:
     """The picture with its map as warm colours over it, the map's own range."""
     least, most = float(scores.min()), float(scores.max())
     level = np.asarray((scores - least) * (255 / max(most - least, 1e-9)), np.uint8)

@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 
 from edge.bundle import Bundle, Graph, Manifest
-from edge.engines.session import Engine, installed
+from edge.engines.session import Engine
 from edge.errors import DataError, EdgeError, MissingExtra
 from edge.inspection.files import read_frame
 from edge.offline.answers import FAILED, Answers, keep, kept, paired_ms, run_graph, run_session, runs_of, why_not
@@ -85,8 +85,6 @@ def check_parity(
 
     Returns the samples and all answers too, the reference's first. Raises MissingExtra, BundleError, DataError.
     """
-    if not installed("onnx"):
-        raise MissingExtra("onnxruntime", "onnx", "the reference, FP32 on ONNX Runtime,")
     if find_spec("sklearn") is None:
         raise MissingExtra("scikit-learn", "evaluate", "edge parity")
     samples = find_frames(bundle, data, fold, limit)
@@ -152,10 +150,9 @@ def run_program(bundle: Bundle, program: Path, samples: Sequence[Sample], done: 
 
     trained = msgspec.structs.replace(bundle.manifest, input=trained_rule(bundle.manifest))
     bundle = msgspec.structs.replace(bundle, manifest=trained)
-    entry = msgspec.structs.replace(runs_of(bundle)[0][1], file=program.name, precision="fp32")
     reference = runs_of(bundle)[0][1]
     answers = run_session(bundle, reference, TorchSession(load_program(program)), samples, done)
-    return msgspec.structs.replace(answers, graph=entry.file)
+    return msgspec.structs.replace(answers, graph=program.name)
 
 
 def judge(
