@@ -25,7 +25,8 @@ from edge.offline.accept_figures import (
     frame_rates,
     rates,
 )
-from edge.offline.evaluate import Progress, Say
+from edge.offline.evaluate import Say
+from edge.offline.progress import Progress
 from edge.offline.runs import By, Part, find_parts, run_defective
 from edge.offline.samples import Sample, read_mask
 from edge.records import Evaluation, Frame

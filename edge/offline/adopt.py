@@ -20,11 +20,12 @@ from edge.engines.session import ENGINES, Engine, installed
 from edge.errors import BundleError, EngineError, MissingExtra
 from edge.offline.adopt_answer import Plan, choose_answers
 from edge.offline.adopt_input import check_cut, front, read_scale, read_shape, to_type
-from edge.offline.adopt_threshold import Progress, choose_thresholds, read_limits
+from edge.offline.adopt_threshold import choose_thresholds, read_limits
 from edge.offline.adopt_wanted import Wanted
 from edge.offline.anomalib import Export, Transform, find_export, generation, read_transform
 from edge.offline.foreign import Network
 from edge.offline.pack import write_bundle
+from edge.offline.progress import Progress
 from edge.offline.verify import GraphCheck, verify_bundle
 
 

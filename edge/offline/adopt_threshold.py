@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import closing
 
 import numpy as np
@@ -17,9 +16,9 @@ from edge.offline.adopt_answer import Plan
 from edge.offline.adopt_wanted import Wanted
 from edge.offline.anomalib import KEYS, LABEL, MAP, MASK, SCORE, Export, Generation
 from edge.offline.foreign import Network
+from edge.offline.progress import Progress
 from edge.offline.teach_line import good_images
 
-Progress = Callable[[str, int, int], None]
 SAY = "give --threshold and --map-threshold, or --good with a folder of pictures of good parts to set them on"
 
 

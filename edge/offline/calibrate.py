@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import tomllib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -18,6 +18,7 @@ from edge.errors import DataError
 from edge.inspection.files import read_frame
 from edge.offline.coreset import coreset
 from edge.offline.pack import FILE_MODE
+from edge.offline.progress import Progress
 from edge.offline.samples import GOOD, Sample
 from edge.vision.files import images_in
 from edge.vision.image import InputRule, prepare
@@ -29,8 +30,6 @@ LOOKED_AT = 120  # candidates of a surface's good or defective images, drawn by 
 PATCHES = 4  # of an image that is cut into them, drawn by the seed
 LEAST = 8
 ALLOWED, MOST = 0.05, 3  # of edge.offline.float_layers, where nobody says otherwise
-
-Progress = Callable[[str, int, int], None]
 
 
 class Image(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -33,13 +33,13 @@ from edge.offline.figures import (
     surface_figures,
 )
 from edge.offline.metrics import PixelScores
+from edge.offline.progress import Progress
 from edge.offline.samples import Sample, find_samples, read_mask
 from edge.records import Finding, Frame
 
 NOTED_FAILURES = 10
 
 Say = Callable[[str], None]
-Progress = Callable[[str, int, int], None]
 
 
 def _silent(description: str, done: int, total: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import tomllib
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -22,13 +22,12 @@ from edge.offline.fold_input import fold_into_onnx, fold_into_program
 from edge.offline.pack import ARRAYS, golden_frame, write_bundle
 from edge.offline.ports import describe
 from edge.offline.program import TorchSession, load_program, trained_rule
+from edge.offline.progress import Progress
 from edge.vision.image import InputRule
 
 MADE_HERE = ("format", "graph", "golden", "arrays", "measured", "parity")
 AGREE = 1e-3  # of the outputs' range: FP32 graphs of one network differ by the order of their sums
 SEED = 1
-
-Progress = Callable[[str, int, int], None]
 
 
 def export_bundle(

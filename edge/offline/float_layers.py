@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import msgspec
@@ -11,13 +11,12 @@ import onnx
 import onnxruntime as ort
 
 from edge.engines.session import Floats
+from edge.offline.progress import Progress
 from edge.offline.quantize import ACTIVATIONS, output_error, quantize_onnx
 from edge.offline.tflite_layers import layer_name
 
 LAYERS = ("Conv", "ConvTranspose")
 HELPS = 0.95  # a layer stays in float where the error falls to this share of itself
-
-Progress = Callable[[str, int, int], None]
 
 
 class Layer(msgspec.Struct, frozen=True):

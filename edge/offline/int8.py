@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +12,7 @@ from edge.engines.session import Floats, open_session
 from edge.offline.calibrate import ALLOWED, MOST
 from edge.offline.export import quiet
 from edge.offline.float_layers import LAYERS, Search, find_float_layers, in_float, run_all
+from edge.offline.progress import Progress
 from edge.offline.quantize import (
     output_error,
     quantize_onnx,
@@ -27,7 +28,6 @@ from edge.vision.image import InputRule
 
 PROBES = 24  # inputs that the search looks at
 
-Progress = Callable[[str, int, int], None]
 STEPS = ("ONNX Runtime", "OpenVINO", "LiteRT")
 
 

@@ -18,6 +18,7 @@ from edge.errors import DataError, EdgeError, MissingExtra
 from edge.inspection.files import read_frame
 from edge.offline.answers import FAILED, Answers, keep, kept, paired_ms, run_graph, run_session, runs_of, why_not
 from edge.offline.parity import Limits, Row, compare, faster
+from edge.offline.progress import Progress
 from edge.offline.samples import Sample, find_samples, spread
 from edge.records import Frame
 from edge.vision.files import find_images
@@ -25,8 +26,6 @@ from edge.vision.files import find_images
 TIMED_FRAMES = 30
 PROGRAM = "torch"  # the engine of the program that the graphs came from
 FAST_ENOUGH = 3.0  # times as fast as FP32 on ONNX Runtime
-
-Progress = Callable[[str, int, int], None]
 
 
 class Parity(msgspec.Struct, frozen=True, kw_only=True):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from edge.bundle import Bundle
@@ -22,8 +22,8 @@ from edge.offline.calibrate import (
 from edge.offline.gains import set_gains
 from edge.offline.int8 import Made, full_range, make_int8
 from edge.offline.pack import ARRAYS, write_bundle
+from edge.offline.progress import Progress
 
-Progress = Callable[[str, int, int], None]
 LEFT_OUT = ("format", "graph", "golden", "arrays", "measured", "parity")
 
 

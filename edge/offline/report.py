@@ -15,8 +15,8 @@ from rich.progress import Progress as Bar
 from rich.table import Table
 
 from edge.errors import DataError
-from edge.offline.evaluate import Progress
 from edge.offline.figures import GateFigures, Report, StageFigures, SurfaceFigures
+from edge.offline.progress import Progress
 
 
 def report_json(report: Report) -> str:

@@ -9,8 +9,6 @@ three quantisers then find, and the graphs cost no time more. EfficientNet-Lite0
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import onnx
 import onnxruntime as ort
@@ -19,6 +17,7 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from edge.engines.session import Floats
+from edge.offline.progress import Progress
 
 Doubles = NDArray[np.float64]
 
@@ -26,8 +25,6 @@ POSITIONS = 4096  # of a layer's output, spread over all inputs, that its input 
 DAMPING = 0.01  # of the mean square of the inputs, so that inputs which never vary do not decide
 LARGEST = 4096  # inputs of one output; beyond it the statistics take gigabytes, and weights are rounded to the nearest
 STEPS = 127
-
-Progress = Callable[[str, int, int], None]
 
 
 def round_weights(graph: bytes, inputs: Floats, progress: Progress, seed: int = 0) -> bytes:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import datetime
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -35,6 +35,7 @@ from edge.inspection.nearest import (
 from edge.offline.clusters import FOLDS
 from edge.offline.coreset import CANDIDATES, coreset
 from edge.offline.pack import write_borrowing
+from edge.offline.progress import Progress
 from edge.vision.image import WHOLE, prepare
 
 DOUBT = 3  # a memory cell's room is taken to be the mean of all until it has more good cells than this near it
@@ -42,7 +43,6 @@ ROWS = 4096
 LEAST_SPREAD = 1e-6
 LEAST_ROOM = 0.1  # where all good parts are the same to the bit a cell still has some
 Tiles = tuple[int, int]
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)

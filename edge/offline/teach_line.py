@@ -24,7 +24,8 @@ from edge.inspection.files import read_frame
 from edge.inspection.gate import Gate
 from edge.inspection.model import Model
 from edge.offline.pack import rewrite
-from edge.offline.teach import Lesson, Progress, Seen, look_at, runnable, teach_judge
+from edge.offline.progress import Progress
+from edge.offline.teach import Lesson, Seen, look_at, runnable, teach_judge
 from edge.offline.teach_gate import teach_gate
 from edge.vision.files import find_images
 

@@ -6,7 +6,6 @@ import argparse
 import datetime
 import hashlib
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +25,7 @@ from edge.offline.export import fp32_graphs, save_program, to_program
 from edge.offline.gains import set_gains
 from edge.offline.int8 import full_range, make_int8
 from edge.offline.pack import ARRAYS, write_bundle
+from edge.offline.progress import Progress
 from edge.offline.report import progress_bar
 from edge.offline.samples import Sample as Picture
 from edge.records import Frame
@@ -38,8 +38,6 @@ from tools.train.trainer import build
 
 IMAGE_LABEL_QUANTILE = 0.995
 EQUALISING = 64  # images that the ranges of channels are taken from
-
-Progress = Callable[[str, int, int], None]
 
 
 def learns_defects(recipe: Recipe) -> bool:

@@ -23,8 +23,9 @@ from sklearn.metrics import roc_auc_score
 
 from edge.bundle import Bundle, open_bundle
 from edge.inspection.nearest import directions, nearest, worst_mean
+from edge.offline.progress import Progress
 from edge.offline.report import progress_bar
-from edge.offline.teach import Progress, Seen, Settings, Tiles, held_out, look_at, make_memories
+from edge.offline.teach import Seen, Settings, Tiles, held_out, look_at, make_memories
 from tools.train.data import read_samples, strangers
 from tools.train.measured import THREADS, markdown
 from tools.train.nearest import SURFACES, known
