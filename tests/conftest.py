@@ -43,6 +43,18 @@ def shared_data() -> Path:
     return data
 
 
+@pytest.fixture
+def vnni(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A processor on which every engine's INT8 is right."""
+    monkeypatch.setattr("edge.engines.session.int8_overflows", lambda: False)
+
+
+@pytest.fixture
+def no_vnni(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("session", "choose"):
+        monkeypatch.setattr(f"edge.engines.{module}.int8_overflows", lambda: True)
+
+
 @pytest.fixture(scope="session")
 def cache_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("cache")

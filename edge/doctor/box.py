@@ -6,28 +6,27 @@ from pathlib import Path
 
 from edge.doctor.diagnosis import Diagnosis, unknown
 from edge.doctor.files import group_folders, number, table, text
+from edge.engines.processor import INT8_FEATURES, features, info
 
 GIB = 1024**3
 LEAST_MEMORY = GIB // 2
 MOST_STOLEN = 0.01
-# What multiplies INT8 faster than FP32: x86's, and ARM's dot products.
-INT8_FEATURES = ("avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm")
 
 
 def cpu(root: Path) -> Diagnosis:
     """The model, and the features that INT8 lives on."""
-    info = table(root / "proc/cpuinfo")
-    flags = (info.get("flags") or info.get("Features") or "").split()
+    flags = features(root)
     if not flags:
         return unknown("cpu", "/proc/cpuinfo")
     fast = [name for name in INT8_FEATURES if name in flags]
     shown = ", ".join(name for name in ("avx2", *INT8_FEATURES) if name in flags) or "neither AVX2 nor VNNI"
-    found = f"{info.get('model name', 'model unknown')}: {shown}"
+    found = f"{info(root).get('model name', 'model unknown')}: {shown}"
     if fast:
         return Diagnosis("cpu", "ok", found)
-    if "avx2" in flags or "asimd" in flags:
-        only = "AVX2 only: " if "avx2" in flags else ""
-        return Diagnosis("cpu", "note", found, f"{only}INT8 gains less here; the fastest graph is measured and taken")
+    if "avx2" in flags:
+        return Diagnosis("cpu", "note", found, "AVX2 only: INT8 gains less, and is run by LiteRT alone")
+    if "asimd" in flags:
+        return Diagnosis("cpu", "note", found, "INT8 gains less here; the fastest graph is measured and taken")
     return Diagnosis("cpu", "warning", found, "engines are slow without AVX2, or do not start; take a newer processor")
 
 

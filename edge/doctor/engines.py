@@ -6,12 +6,10 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from importlib.metadata import distributions
-from pathlib import Path
 
 import msgspec
 
 from edge.doctor.diagnosis import Diagnosis, State
-from edge.doctor.files import text
 from edge.engines.choose import DISTRIBUTIONS
 from edge.engines.session import ENGINES, PACKAGES, Engine, installed
 
@@ -26,7 +24,6 @@ RUNTIMES = (
     "onnxruntime-qnn",
 )
 PICTURES = ("opencv-python", "opencv-python-headless", "opencv-contrib-python", "opencv-contrib-python-headless")
-CONSENT = "intel/openvino_telemetry"  # below the user's home
 
 
 def packages(paths: Sequence[str] | None = None) -> dict[str, str]:
@@ -92,14 +89,3 @@ def conflicts(versions: Mapping[str, str]) -> list[Diagnosis]:
         advice = f"pip uninstall -y {' '.join(pictures)}, then pip install opencv-python-headless"
         rows.append(Diagnosis("conflicts", "warning", f"{' beside '.join(pictures)}: the same files", advice))
     return rows or [Diagnosis("conflicts", "ok", "no two packages install the same files")]
-
-
-def telemetry(versions: Mapping[str, str], home: Path) -> list[Diagnosis]:
-    """OpenVINO's converter asks whether it may report to Intel; the answer stands in the user's home."""
-    if "openvino-telemetry" not in versions:
-        return []
-    answer = text(home / CONSENT)
-    if answer == "0":
-        return [Diagnosis("telemetry", "ok", "openvino-telemetry: declined")]
-    found = f"openvino-telemetry: {'allowed' if answer == '1' else 'not declined'}"
-    return [Diagnosis("telemetry", "note", found, "opt_in_out --opt_out declines it for this user")]

@@ -54,7 +54,6 @@ def examine_box(config: LineConfig | None, root: Path = Path("/")) -> list[Diagn
         *gpu.gpu(root, seen, config.device if config else "auto"),
         *engines.engines(versions, answers, config.engine if config else "auto"),
         *engines.conflicts(versions),
-        *engines.telemetry(versions, Path.home()),
         clock.clock(root, clock.kernel_state(), time.time(), clock.written_at()),
         clock.clock_source(root),
         permissions.user(),

@@ -17,7 +17,8 @@ import msgspec
 
 from edge import __version__
 from edge.bundle import Bundle, Graph
-from edge.engines.session import ENGINES, PACKAGES, Device, Engine, installed, readable
+from edge.engines.processor import info, int8_overflows
+from edge.engines.session import ENGINES, OVERFLOWING, PACKAGES, Device, Engine, installed, readable
 from edge.errors import EngineError, MissingExtra
 
 DISTRIBUTIONS = ("onnxruntime", "onnxruntime-gpu", "openvino", "ai-edge-litert", "tflite-runtime")
@@ -44,7 +45,7 @@ def cache_folder() -> Path:
 
 def box_fingerprint() -> str:
     """What a measurement depends on besides bundle, threads and device: processor, versions of edge and the engines."""
-    cpu = next((ln for ln in _lines(Path("/proc/cpuinfo")) if ln.startswith("model name")), platform.processor())
+    cpu = f"{info().get('model name', platform.processor())}{' without VNNI' if int8_overflows() else ''}"
     versions = [f"edge {__version__}"]
     for name in DISTRIBUTIONS:
         try:
@@ -59,10 +60,6 @@ def graphics(root: Path = Path("/")) -> list[str]:
     files = [*(root / "dev").glob("nvidia[0-9]*"), *(root / "dev/dri").glob("renderD*")]
     shown = os.environ.get("CUDA_VISIBLE_DEVICES")
     return sorted(path.name for path in files) + ([] if shown is None else [f"CUDA_VISIBLE_DEVICES={shown}"])
-
-
-def _lines(path: Path) -> list[str]:
-    return path.read_text().splitlines() if path.is_file() else []
 
 
 def _cache_file(bundle: Bundle, threads: int, device: Device) -> Path:
@@ -151,7 +148,7 @@ def choose(bundle: Bundle, wanted: str, rows: list[Row], common: Engine | None =
     ran = [row for row in own if row.ms is not None]
     if not ran:
         check_installed(wanted)
-        why = "; ".join(f"{row.engine} {row.file}: {row.why}" for row in rows if row.why) or "no graph for it"
+        why = "; ".join(f"{row.engine} {row.file}: {row.why}" for row in rows if row.why) or _no_graph(wanted)
         raise EngineError(f"no graph of {bundle.path} runs on engine {wanted!r} here: {why}")
 
     def cost(row: Row) -> tuple[float, bool]:
@@ -161,6 +158,12 @@ def choose(bundle: Bundle, wanted: str, rows: list[Row], common: Engine | None =
 
     best = min(ran, key=cost)
     return best.engine, graphs[best.engine, best.file]
+
+
+def _no_graph(wanted: str) -> str:
+    if wanted in OVERFLOWING and int8_overflows():
+        return "no graph for it but perhaps INT8, which overflows on a processor without VNNI; give it FP32, or LiteRT"
+    return "no graph for it"
 
 
 def candidates(graphs: Iterable[Graph], device: str) -> list[Graph]:

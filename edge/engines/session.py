@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from edge.bundle import Bundle, Format, Graph
+from edge.engines.processor import int8_overflows
 from edge.errors import EngineError, MissingExtra
 
 Engine = Literal["onnx", "openvino", "litert"]
@@ -26,6 +27,8 @@ PACKAGES: dict[Engine, tuple[str, ...]] = {
     "openvino": ("openvino",),
     "litert": ("ai_edge_litert", "tflite_runtime"),
 }
+# Those whose INT8 is wrong on some processors (edge.engines.processor).
+OVERFLOWING: tuple[Engine, ...] = ("onnx", "openvino")
 # How an ONNX file names another that holds its weights: OpenVINO would take it, unverified, from the current folder.
 EXTERNAL_DATA = b"\x0a\x08location\x12"
 
@@ -68,8 +71,11 @@ def in_turns(run: Callable[[Floats], tuple[Floats, ...]], images: Floats, size: 
 
 
 def readable(engine: Engine, graphs: Iterable[Graph]) -> list[Graph]:
-    """Those that the engine is to read: of each precision in the format that suits it best."""
-    ranked = [g for form in READS[engine] for g in graphs if g.format == form]
+    """Those that the engine is to read here: of each precision in the format that suits it best, and INT8 only where
+    it is right on this processor."""
+    unfit = engine in OVERFLOWING and int8_overflows()
+    right = [g for g in graphs if not (unfit and g.precision == "int8")]
+    ranked = [g for form in READS[engine] for g in right if g.format == form]
     return [
         g
         for place, g in enumerate(ranked)

@@ -10,11 +10,10 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from edge.bundle import Bundle, Graph
 from edge.engines.choose import candidates
-from edge.engines.session import ENGINES, Engine, Session, installed, open_graph, readable
+from edge.engines.session import ENGINES, Engine, Floats, Session, installed, open_graph, readable
 from edge.errors import BundleError, DataError, EdgeError, EngineError, FrameError, MissingExtra, ScoreError
 from edge.inspection.assemble import JUDGES
 from edge.inspection.files import read_frame
@@ -23,7 +22,6 @@ from edge.inspection.model import Model
 from edge.offline.samples import Sample
 from edge.records import Box, Frame
 
-Floats = NDArray[np.float32]
 OK, NOT_OK, FAILED, UNSEEN = "OK", "NotOK", "failed", "unseen"
 
 

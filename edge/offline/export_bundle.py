@@ -19,13 +19,12 @@ from edge.errors import BundleError, DataError
 from edge.golden import golden_batch
 from edge.offline.export import fp32_graphs, quiet, to_fp16, to_openvino
 from edge.offline.fold_input import fold_into_onnx, fold_into_program
-from edge.offline.pack import ARRAYS, golden_frame, write_bundle
+from edge.offline.pack import ARRAYS, MADE_HERE, golden_frame, write_bundle
 from edge.offline.ports import describe
 from edge.offline.program import TorchSession, load_program, trained_rule
 from edge.offline.progress import Progress
 from edge.vision.image import InputRule
 
-MADE_HERE = ("format", "graph", "golden", "arrays", "measured", "parity")
 AGREE = 1e-3  # of the outputs' range: FP32 graphs of one network differ by the order of their sums
 SEED = 1
 

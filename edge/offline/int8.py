@@ -8,10 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 import onnx
 
+from edge.bundle import Format
+from edge.engines.processor import int8_overflows
 from edge.engines.session import Floats, open_session
+from edge.errors import EngineError
 from edge.offline.calibrate import ALLOWED, MOST
 from edge.offline.export import quiet
-from edge.offline.float_layers import LAYERS, Search, find_float_layers, in_float, run_all
+from edge.offline.float_layers import Search, find_float_layers, in_float, run_all
 from edge.offline.progress import Progress
 from edge.offline.quantize import (
     output_error,
@@ -22,24 +25,25 @@ from edge.offline.quantize import (
     tflite_ranges,
 )
 from edge.offline.ranges import squeeze_onnx, squeeze_tflite
-from edge.offline.rounding import round_weights
+from edge.offline.rounding import LAYERS, round_weights
 from edge.offline.tflite_layers import arithmetic, layer_name, with_weights
 from edge.vision.image import InputRule
 
 PROBES = 24  # inputs that the search looks at
-
-STEPS = ("ONNX Runtime", "OpenVINO", "LiteRT")
+FORMATS: tuple[Format, ...] = ("onnx", "openvino", "tflite")
 
 
 @dataclass(frozen=True)
 class Made:
     """files: by the names that a bundle has for them. float_layers: by engine. unnamed: convolutions whose weights were
-    not found in the TFLite file, so that they are rounded to the nearest there."""
+    not found in the TFLite file, so that they are rounded to the nearest there. left_out: formats that were wanted, but
+    whose INT8 this processor cannot run, so that nobody could say what it answers."""
 
     files: dict[str, bytes]
     search: Search
     float_layers: dict[str, list[str]]
     unnamed: int
+    left_out: tuple[Format, ...] = ()
 
 
 def make_int8(
@@ -49,10 +53,14 @@ def make_int8(
     progress: Progress,
     allowed: float = ALLOWED,
     most: int = MOST,
-    formats: Sequence[str] = ("onnx", "openvino", "tflite"),
+    formats: Sequence[Format] = FORMATS,
 ) -> Made:
     """fp32, tflite: the same network. calibration: `(n, c, h, w)`, prepared as on the line. allowed, most: see
-    `find_float_layers`. formats: those that are wanted."""
+    `find_float_layers`. formats: those that are wanted. Raises EngineError where none of them can run here."""
+    left_out = tuple(form for form in formats if form != "tflite") if int8_overflows() else ()
+    formats = [form for form in formats if form not in left_out and (form != "tflite" or tflite is not None)]
+    if not formats:
+        raise EngineError("a processor without VNNI makes INT8 for LiteRT alone, and there is no TFLite graph for it")
     before = onnx.load_from_string(fp32)
     rounded = round_weights(fp32, calibration, progress)
     model = onnx.load_from_string(rounded)
@@ -70,23 +78,23 @@ def make_int8(
     floats: dict[str, list[str]] = {}
     unnamed = 0
     if "onnx" in formats:
-        progress(STEPS[0], 0, 1)
+        progress("ONNX Runtime", 0, 1)
         files["model.int8.onnx"] = quantize_onnx(model, ranges, without=nodes)
         floats["onnx"] = found.kept
     if "openvino" in formats:
-        progress(STEPS[1], 0, 1)
+        progress("OpenVINO", 0, 1)
         with quiet():
             xml, weights, floats["openvino"] = quantize_openvino(rounded, calibration, probes, max(allowed, found.left))
         files |= {"model.int8.xml": xml, "model.int8.bin": weights}
     if "tflite" in formats and tflite is not None:
-        progress(STEPS[2], 0, 1)
+        progress("LiteRT", 0, 1)
         on_grid, scopes = with_weights(tflite, before, model)
-        unnamed = sum(n.op_type in ("Conv", "ConvTranspose") for n in model.graph.node) - len(scopes)
+        unnamed = sum(n.op_type in LAYERS for n in model.graph.node) - len(scopes)
         without = arithmetic(on_grid) + [scopes[name] for name in found.kept if name in scopes]
         with quiet():
             files["model.int8.tflite"] = best_tflite(on_grid, calibration, probes, expected, without)
         floats["litert"] = [name for name in found.kept if name in scopes]
-    return Made(files, found, floats, unnamed)
+    return Made(files, found, floats, unnamed, left_out)
 
 
 def best_tflite(

@@ -25,6 +25,8 @@ from edge.golden import golden_batch, golden_key
 from edge.offline.ports import describe
 from edge.vision.image import WHOLE, InputRule
 
+# A manifest's keys that are made here, or are of the graphs that were there before.
+MADE_HERE = ("format", "graph", "golden", "arrays", "measured", "parity")
 GOLDEN = "golden.npz"
 ARRAYS = "arrays.npz"
 FILE_MODE, FOLDER_MODE = 0o644, 0o755  # the daemon reads them under a user of its own

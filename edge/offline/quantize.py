@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import re
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +22,12 @@ from ai_edge_quantizer.calibrator import CalibrationMode, Calibrator
 from ai_edge_quantizer.qtyping import TFLOperationName
 from ai_edge_quantizer.recipe_manager import AlgorithmName, RecipeManager
 from ai_edge_quantizer.utils.qsv_utils import min_max_update
-from numpy.typing import NDArray
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantType
 from onnxruntime.quantization.calibrate import create_calibrator
 from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
+from edge.engines.session import Floats
 from edge.offline.openvino_file import written
-
-Floats = NDArray[np.float32]
 
 # Not LeakyRelu: with its input quantised apart from its output an autoencoder lost four times as much.
 ONNX_OPS = ["Conv", "ConvTranspose", "Relu", "Clip", "MaxPool", "Add"]
@@ -134,10 +132,13 @@ def quantize_openvino(
     images = [calibration[i : i + 1] for i in range(len(calibration))]
     expected = outputs_of(ov.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"}), probes)
 
-    def likeness(compiled: Any, inputs: Any) -> tuple[float, list[float]]:
-        own = [outputs_of(compiled, [image]) for image in inputs]
-        each = [output_error([expected[n]], answer) for n, answer in enumerate(own[: len(expected)])]
-        return 1 - output_error(expected, [answer[0] for answer in own]), [1 - error for error in each]
+    def likeness(compiled: Any, numbers: Iterable[int]) -> tuple[float, list[float]]:
+        """Of all probes, or of those that NNCF ranks the layers by."""
+        looked_at = list(numbers)
+        wanted = [expected[n] for n in looked_at]
+        own = outputs_of(compiled, [probes[n] for n in looked_at])
+        each = [output_error([before], [after]) for before, after in zip(wanted, own, strict=True)]
+        return 1 - output_error(wanted, own), [1 - error for error in each]
 
     present = {operation.get_type_name() for operation in model.get_ops()}
     layers = {name for name in present if "Convolution" in name}
@@ -151,7 +152,7 @@ def quantize_openvino(
     found = nncf.quantize_with_accuracy_control(
         model,
         calibration_dataset=nncf.Dataset(images),
-        validation_dataset=nncf.Dataset(list(probes)),
+        validation_dataset=nncf.Dataset(range(len(probes)), lambda number: probes[number]),
         validation_fn=likeness,
         max_drop=allowed,
         subset_size=len(images),

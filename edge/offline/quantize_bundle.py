@@ -21,10 +21,8 @@ from edge.offline.calibrate import (
 )
 from edge.offline.gains import set_gains
 from edge.offline.int8 import Made, full_range, make_int8
-from edge.offline.pack import ARRAYS, write_bundle
+from edge.offline.pack import ARRAYS, MADE_HERE, write_bundle
 from edge.offline.progress import Progress
-
-LEFT_OUT = ("format", "graph", "golden", "arrays", "measured", "parity")
 
 
 def quantize_bundle(
@@ -82,5 +80,5 @@ def rewrite_graphs(bundle: Bundle, int8: dict[str, bytes]) -> Bundle:
             kept |= {graph.weights.file: bundle.read(graph.weights)} if graph.weights else {}
     if manifest.arrays:
         kept[ARRAYS] = bundle.read(manifest.arrays)
-    fields = {f: getattr(manifest, f) for f in manifest.__struct_fields__ if f not in LEFT_OUT}
+    fields = {f: getattr(manifest, f) for f in manifest.__struct_fields__ if f not in MADE_HERE}
     return write_bundle(bundle.path, {k: v for k, v in fields.items() if v is not None}, {**kept, **int8})

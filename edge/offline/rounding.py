@@ -21,6 +21,7 @@ from edge.offline.progress import Progress
 
 Doubles = NDArray[np.float64]
 
+LAYERS = ("Conv", "ConvTranspose")
 POSITIONS = 4096  # of a layer's output, spread over all inputs, that its input statistics are taken at
 DAMPING = 0.01  # of the mean square of the inputs, so that inputs which never vary do not decide
 LARGEST = 4096  # inputs of one output; beyond it the statistics take gigabytes, and weights are rounded to the nearest
@@ -34,7 +35,7 @@ def round_weights(graph: bytes, inputs: Floats, progress: Progress, seed: int = 
     """
     model = onnx.load_from_string(graph)
     weights = {tensor.name: tensor for tensor in model.graph.initializer}
-    layers = [n for n in model.graph.node if n.op_type in ("Conv", "ConvTranspose") and n.input[1] in weights]
+    layers = [n for n in model.graph.node if n.op_type in LAYERS and n.input[1] in weights]
     seen = _moments(model, layers, inputs, np.random.default_rng(seed), progress)
     for number, layer in enumerate(layers):
         progress("rounding weights", number + 1, len(layers))

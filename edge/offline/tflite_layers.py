@@ -11,6 +11,7 @@ from ai_edge_quantizer.utils import tfl_flatbuffer_utils
 from onnx import numpy_helper
 
 from edge.engines.session import Floats
+from edge.offline.rounding import LAYERS
 
 # Which of an operation's inputs are its weights.
 WEIGHTS = {"CONV_2D": 1, "DEPTHWISE_CONV_2D": 1, "CONV_2D_TRANSPOSE": 1}
@@ -64,7 +65,7 @@ def kind_of(model: Any, operation: Any) -> str:
 def layer_weights(model: onnx.ModelProto) -> dict[str, Floats]:
     """Weights of the convolutions and deconvolutions, by layer name."""
     found = {tensor.name: tensor for tensor in model.graph.initializer}
-    layers = [n for n in model.graph.node if n.op_type in ("Conv", "ConvTranspose") and n.input[1] in found]
+    layers = [n for n in model.graph.node if n.op_type in LAYERS and n.input[1] in found]
     return {layer_name(node): numpy_helper.to_array(found[node.input[1]]) for node in layers}
 
 

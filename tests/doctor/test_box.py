@@ -8,6 +8,7 @@ import pytest
 
 from edge.doctor import box, clock
 from edge.doctor.gpu import gpu
+from edge.engines.processor import int8_overflows
 
 XEON = "model name\t: Intel(R) Xeon(R) Platinum 8480+\nflags\t\t: fpu sse4_2 avx2 avx512_vnni amx_int8 amx_bf16\n"
 HASWELL = "model name\t: Intel(R) Core(TM) i5-4570 CPU @ 3.20GHz\nflags\t\t: fpu sse4_2 fma avx2\n"
@@ -51,8 +52,14 @@ def test_the_processors_features_are_those_that_int8_lives_on(
     assert row.state == state and row.found.endswith(found)
 
 
-def test_avx2_alone_is_told_to_gain_less(tmp_path: Path) -> None:
-    assert box.cpu(tree(tmp_path, {"proc/cpuinfo": HASWELL})).advice.startswith("AVX2 only: INT8 gains less")
+def test_avx2_alone_is_told_to_gain_less_and_on_one_engine(tmp_path: Path) -> None:
+    advice = box.cpu(tree(tmp_path, {"proc/cpuinfo": HASWELL})).advice
+    assert advice.startswith("AVX2 only: INT8 gains less, and is run by LiteRT alone")
+
+
+@pytest.mark.parametrize(("info", "overflows"), [(XEON, False), (HASWELL, True), (VIRTUAL, False), (ARM, False)])
+def test_int8_overflows_on_x86_without_vnni(info: str, overflows: bool, tmp_path: Path) -> None:
+    assert int8_overflows(tree(tmp_path, {"proc/cpuinfo": info})) is overflows
 
 
 def test_four_threads_on_two_cores_with_hyper_threads_share_them(tmp_path: Path) -> None:

@@ -68,6 +68,7 @@ def test_a_bundle_by_itself_is_measured(small_line: Line) -> None:
 
 
 @pytest.mark.skipif(not installed("openvino"), reason="OpenVINO is not here (extra `openvino`)")
+@pytest.mark.usefixtures("vnni")
 def test_int8_that_is_slower_here_is_told_with_how_much_and_what_failed_with_why(exported_models: Path) -> None:
     bundle = open_bundle(exported_models / "segdec-commutator")
     rows = [

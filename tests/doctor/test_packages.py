@@ -77,18 +77,6 @@ def test_a_box_without_an_engine_has_a_problem() -> None:
     assert {row.check for row in rows if row.state == "problem"} == {"engines", "onnx"}
 
 
-def test_telemetry_is_noted_until_it_is_declined(tmp_path: Path) -> None:
-    found = {"openvino-telemetry": "2025.2"}
-    assert not engines.telemetry({}, tmp_path)
-    (row,) = engines.telemetry(found, tmp_path)
-    assert row.state == "note" and "opt_in_out --opt_out" in row.advice
-    (tmp_path / engines.CONSENT).parent.mkdir()
-    (tmp_path / engines.CONSENT).write_text("0")
-    assert [row.state for row in engines.telemetry(found, tmp_path)] == ["ok"]
-    (tmp_path / engines.CONSENT).write_text("1")
-    assert "allowed" in engines.telemetry(found, tmp_path)[0].found
-
-
 def test_bundles_that_others_may_write_and_files_that_are_gone_are_told(small_line: Line, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(small_line.bundles / "smoother", tmp_path / "smoother"))
     for path in (folder, *folder.iterdir()):

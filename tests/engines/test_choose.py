@@ -16,7 +16,7 @@ from edge.config import Line
 from edge.engines import choose as choosing
 from edge.engines import session
 from edge.engines.choose import Row, candidates, choose, graphics, measure_all
-from edge.engines.session import Device, Engine, installed
+from edge.engines.session import ENGINES, Device, Engine, installed, readable
 from edge.errors import BundleError, EngineError, MissingExtra
 from tests.lines import edit
 
@@ -151,6 +151,7 @@ def test_a_second_engine_has_to_be_worth_it(bundle: Bundle) -> None:
 
 
 @pytest.mark.skipif(not installed("openvino"), reason="OpenVINO is not here (extra `openvino`)")
+@pytest.mark.usefixtures("vnni")
 def test_int8_that_is_no_faster_than_fp32_on_its_engine_is_never_used(exported_models: Path) -> None:
     bundle = open_bundle(exported_models / "segdec-commutator")
     files = {"fp32": "model.onnx", "int8": "model.int8.onnx"}
@@ -170,6 +171,25 @@ def test_int8_that_is_no_faster_than_fp32_on_its_engine_is_never_used(exported_m
                 assert int8 is not None and int8 < fp32
                 used += 1
     assert used
+
+
+@pytest.mark.usefixtures("no_vnni")
+def test_without_vnni_int8_is_run_by_litert_alone(exported_models: Path) -> None:
+    graphs = open_bundle(exported_models / "segdec-commutator").manifest.graph
+    read = {engine: [str(g.precision) for g in readable(engine, graphs)] for engine in ENGINES}
+    assert "int8" in read["litert"]
+    assert "int8" not in read["onnx"] + read["openvino"] and "fp32" in read["onnx"] and "fp32" in read["openvino"]
+
+
+@pytest.mark.usefixtures("no_vnni")
+def test_a_bundle_of_int8_alone_is_refused_without_vnni_with_the_reason(exported_models: Path) -> None:
+    if not installed("onnx"):
+        pytest.skip("ONNX Runtime is not here (extra `onnx`)")
+    bundle = open_bundle(exported_models / "segdec-commutator")
+    graphs = tuple(g for g in bundle.manifest.graph if g.file == "model.int8.onnx")
+    alone = msgspec.structs.replace(bundle, manifest=msgspec.structs.replace(bundle.manifest, graph=graphs))
+    with pytest.raises(EngineError, match="overflows on a processor without VNNI; give it FP32, or LiteRT"):
+        choose(alone, "onnx", [])
 
 
 def test_fp16_is_measured_where_a_gpu_may_run_it_alone(bundle: Bundle) -> None:

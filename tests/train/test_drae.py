@@ -11,7 +11,8 @@ import pytest
 from numpy.typing import NDArray
 
 from edge.bundle import Scoring
-from edge.engines.session import ENGINES, READS, installed, open_session
+from edge.engines.processor import int8_overflows
+from edge.engines.session import ENGINES, OVERFLOWING, READS, installed, open_session
 from edge.inspection.reconstruction import pooled
 from edge.records import Finding
 from edge.vision.draw import heat
@@ -139,7 +140,8 @@ def test_every_engine_rebuilds_as_torch_does(halving: Halving) -> None:
     with torch.no_grad():
         expected = model.generator(torch.from_numpy(patches[:1]))[1].numpy()
     for form, precision, graph in graphs(on_the_line(model), patches):
-        for engine in (e for e in ENGINES if form in READS[e] and installed(e)):
+        overflows = OVERFLOWING if precision == "int8" and int8_overflows() else ()
+        for engine in (e for e in ENGINES if form in READS[e] and installed(e) and e not in overflows):
             session = open_session(engine, graph, 2, "cpu")
             difference = np.abs(session.run(patches[:1])[0] - expected)
             off, allowed = (difference.max(), 1e-3) if precision == "fp32" else (difference.mean(), 0.1)
