@@ -6,7 +6,7 @@ from pathlib import Path
 
 from edge.doctor.diagnosis import Diagnosis, unknown
 from edge.doctor.files import group_folders, number, table, text
-from edge.engines.processor import INT8_FEATURES, features, info
+from edge.engines.processor import INT8_FEATURES, described, features
 
 GIB = 1024**3
 LEAST_MEMORY = GIB // 2
@@ -19,8 +19,7 @@ def cpu(root: Path) -> Diagnosis:
     if not flags:
         return unknown("cpu", "/proc/cpuinfo")
     fast = [name for name in INT8_FEATURES if name in flags]
-    shown = ", ".join(name for name in ("avx2", *INT8_FEATURES) if name in flags) or "neither AVX2 nor VNNI"
-    found = f"{info(root).get('model name', 'model unknown')}: {shown}"
+    found = described(root)
     if fast:
         return Diagnosis("cpu", "ok", found)
     if "avx2" in flags:

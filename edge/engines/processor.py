@@ -25,6 +25,12 @@ def features(root: Path = Path("/")) -> list[str]:
     return (known.get("flags") or known.get("Features") or "").split()
 
 
+def described(root: Path = Path("/")) -> str:
+    """The model, and what it has that engines gain by."""
+    shown = [name for name in ("avx2", *INT8_FEATURES) if name in features(root)]
+    return f"{info(root).get('model name', 'model unknown')}: {', '.join(shown) or 'neither AVX2 nor VNNI'}"
+
+
 @cache
 def int8_overflows(root: Path = Path("/")) -> bool:
     """Whether ONNX Runtime and OpenVINO are not to run INT8 on this processor: an x86 one without VNNI.

@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 import onnx
 import onnxslim
+from google.protobuf.message import DecodeError
 
 from edge.bundle import Bundle, File, Graph, Manifest
 from edge.engines.session import EXTERNAL_DATA, Engine, Session, installed, open_session
@@ -158,7 +159,7 @@ def read_onnx(path: Path) -> bytes:
     try:
         model = onnx.load_from_string(graph)
         onnx.checker.check_model(model)
-    except Exception as error:  # protobuf's own errors share no base with the checker's
+    except (DecodeError, onnx.checker.ValidationError) as error:
         raise DataError(f"{path} is no whole ONNX file: {str(error).strip().splitlines()[0]}") from error
     return graph
 

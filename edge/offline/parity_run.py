@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import hashlib
-import platform
 import tempfile
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
@@ -13,6 +12,7 @@ from pathlib import Path
 import msgspec
 
 from edge.bundle import Bundle, Graph, Manifest
+from edge.engines import processor
 from edge.engines.session import Engine
 from edge.errors import DataError, EdgeError, MissingExtra
 from edge.inspection.files import read_frame
@@ -163,7 +163,7 @@ def judge(
     return Parity(
         bundle=bundle.manifest.name,
         date=datetime.date.today().isoformat(),
-        host=platform.machine(),
+        host=processor.described(),
         data=tuple(map(str, data)),
         frames=len(samples),
         labelled=all(sample.kind for sample in samples),

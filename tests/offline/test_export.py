@@ -26,7 +26,7 @@ from torch import Tensor, nn  # noqa: E402  # after the skip
 from edge.offline.export import fp32_graphs, to_onnx, to_program, to_tflite  # noqa: E402  # after the skip
 from edge.offline.int8 import make_int8  # noqa: E402  # after the skip
 from edge.offline.pack import golden_frame, set_measured, write_bundle  # noqa: E402  # after the skip
-from edge.offline.quantize import quantize_tflite, tflite_ranges  # noqa: E402  # after the skip
+from edge.offline.quantize import quantize_openvino, quantize_tflite, tflite_ranges  # noqa: E402  # after the skip
 from edge.offline.tflite_layers import with_weights  # noqa: E402  # after the skip
 
 Floats = NDArray[np.float32]
@@ -144,6 +144,17 @@ def test_a_convolution_whose_output_stays_float_gives_an_image_the_same_bits_wha
         wanted = network(torch.from_numpy(images)).numpy()
     assert np.abs(answer - wanted).max() <= 0.05 * np.ptp(wanted)
     session.close()
+
+
+def test_nncf_gives_layers_back_to_float_that_int8_hurts_more_than_is_allowed() -> None:
+    """It ranks them on a part of the probes."""
+    torch.manual_seed(7)
+    images = np.random.default_rng(7).standard_normal((16, 1, 32, 48)).astype(np.float32)
+    graph = to_onnx(to_program(TwoHeads().eval(), torch.from_numpy(images[:2])), ("score", "map"))
+    probes = [images[n : n + 1] for n in range(len(images))]
+    *_, strict = quantize_openvino(graph, images, probes, allowed=1e-6)
+    *_, lenient = quantize_openvino(graph, images, probes, allowed=9.0)
+    assert len(strict) == 3 and lenient == []
 
 
 def test_int8_weights_are_there(made: tuple[nn.Module, tuple[str, ...], Floats, dict[str, bytes]]) -> None:

@@ -5,7 +5,7 @@ settings that are best, by AUROC, on all parts but these two; the share of pairs
 the choice is worth on images it never saw (leave-pair-out, Airola et al. 2011). Likewise each part is judged, by the
 settings that are shipped, at the share of good images to pass that is best on all other parts. Leave-pair-out is
 harsh where many settings are nearly as good: without a pair those look best that get it wrong. The memory, and with it
-the threshold, is of train/good alone and of one graph, the gate's INT8 ONNX; parts that it has an image of are left
+the threshold, is of train/good alone and of one graph, the gate's INT8 for LiteRT; parts that it has an image of are left
 out. The figures are kept as JSON.
 """
 
@@ -57,9 +57,9 @@ class Row:
     chosen_accuracy: float
 
 
-def int8_onnx(gate: Bundle) -> Bundle:
+def int8_litert(gate: Bundle) -> Bundle:
     """With that graph alone."""
-    chosen = tuple(g for g in gate.manifest.graph if (g.format, g.precision) == ("onnx", "int8"))
+    chosen = tuple(g for g in gate.manifest.graph if (g.format, g.precision) == ("tflite", "int8"))
     return msgspec.structs.replace(gate, manifest=msgspec.structs.replace(gate.manifest, graph=chosen))
 
 
@@ -150,7 +150,7 @@ def main() -> None:
     for surface in surfaces:
         read_samples(given.data, surface)  # before an hour's work
     given.out.parent.mkdir(parents=True, exist_ok=True)
-    gate, rows = int8_onnx(open_bundle(GATE)), []
+    gate, rows = int8_litert(open_bundle(GATE)), []
     for surface in surfaces:
         with progress_bar() as progress:
             rows.append(measure(surface, gate, given.data, progress))
