@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from edge import __version__
-from edge.command import HELP, JSON, PATHS, Command, say_on_stderr
+from edge.command import HELP, JSON, PATHS, Group, say_on_stderr
 from edge.errors import DataError, EngineError
 
 if TYPE_CHECKING:
@@ -26,7 +26,19 @@ ABOVE_ZERO = click.FloatRange(min=0, min_open=True)
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
 
-@click.command("edge-bench", cls=Command, context_settings=HELP)
+@click.group("edge-bench", cls=Group, context_settings=HELP)
+@click.version_option(__version__, prog_name="edge-bench")
+def main() -> None:
+    """Does this model meet its target on this box, at this line's rate, and is the sample large enough to say so?
+
+    Begin with `edge-bench run BUNDLE`.
+
+    Exit codes: 0 PASS, or no target; 1 FAIL; 3 INSUFFICIENT, the sample is too small to say; 2 wrong usage; others as
+    in `edge --help`.
+    """
+
+
+@main.command()
 @click.argument("subject", type=PATHS, metavar="BUNDLE|CONFIG")
 @click.option(
     "--engine",
@@ -45,8 +57,7 @@ FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 @click.option("--images", type=FOLDER, help="Real frames, at most 64 of a folder's, instead of golden ones.")
 @JSON
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Write the JSON into this file too.")
-@click.version_option(__version__, prog_name="edge-bench")
-def main(
+def run(
     subject: Path,
     engine: Wanted | None,
     threads: int | None,
@@ -58,15 +69,12 @@ def main(
     as_json: bool,
     out: Path | None,
 ) -> None:
-    """Does this model meet its target at p99 on this box, and is the sample large enough to say so?
+    """Time a model stage by stage against its targets at p99.
 
     BUNDLE is a bundle's folder, CONFIG a line's TOML file. Stages of a bundle: prepare (pixels to input), run (the
     network), score (output to boxes), patch (run by patches), frame (all of it); of a line: gate, the judge of each
     surface, run (all networks), frame. "p99 at most" is the upper bound at 99 % confidence, and it is what the target
     is compared with. With --engine all the row with the star decides, which is what the line would run.
-
-    Exit codes: 0 PASS, or no target; 1 FAIL; 3 INSUFFICIENT, the sample is too small to say; 2 wrong usage; others as
-    in `edge --help`.
     """
     from rich.console import Console
 

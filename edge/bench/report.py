@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from edge import __version__
-from edge.bench.sampling import Samples
+from edge.bench.sampling import TURN, Samples
 from edge.bench.statistics import CONFIDENCE, PERCENTILES, Answer, compare, percentile, samples_needed, upper_bound
 from edge.engines.choose import box_fingerprint, cache_folder
 
@@ -53,7 +53,8 @@ class Check(msgspec.Struct, frozen=True):
 
 class Row(msgspec.Struct, frozen=True):
     """One case. chosen: it is what the line would run, and its checks decide the report's answer. steady: the warm-up
-    settled before its cap. why: set where the case could not run, or not to the end."""
+    settled before its cap. at_s, frame_ms: every frame in order, seconds since the report's first one, and how long it
+    took; a turn is TURN of them. why: set where the case could not run, or not to the end."""
 
     name: str
     chosen: bool
@@ -64,6 +65,8 @@ class Row(msgspec.Struct, frozen=True):
     patches: int
     stages: dict[str, Stage]
     checks: list[Check]
+    at_s: list[float]
+    frame_ms: list[float]
     why: str
 
 
@@ -87,6 +90,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     system: str
     threads: int
     images: int
+    turn: int = TURN
     confidence: float = CONFIDENCE
     rows: list[Row]
     ratios: list[Ratio]
@@ -94,7 +98,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def make_report(subject: str, kind: str, threads: int, images: int, taken: list[Samples]) -> Report:
-    rows = [_row(samples) for samples in taken]
+    began = min((samples.at[0] for samples in taken if samples.at), default=0)
+    rows = [_row(samples, began) for samples in taken]
     return Report(
         subject=subject,
         kind=kind,
@@ -108,7 +113,7 @@ def make_report(subject: str, kind: str, threads: int, images: int, taken: list[
     )
 
 
-def _row(samples: Samples) -> Row:
+def _row(samples: Samples, began: int) -> Row:
     case = samples.case
     milliseconds = {stage: [spent / 1e6 for spent in values] for stage, values in samples.stages.items()}
     if case.patches and "run" in milliseconds:
@@ -126,6 +131,8 @@ def _row(samples: Samples) -> Row:
         patches=case.patches,
         stages={stage: _stage(values) for stage, values in milliseconds.items()},
         checks=[_check(stage, milliseconds.get(stage, []), target) for stage, target in case.targets.items()],
+        at_s=[round((at - began) / 1e9, 6) for at in samples.at],
+        frame_ms=[round(spent, 5) for spent in milliseconds.get("frame", [])],
         why=samples.why,
     )
 

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from statistics import median
-from time import monotonic
+from time import monotonic, perf_counter_ns
 
 from edge.bench.load import Case
 from edge.bench.statistics import steady
@@ -20,13 +20,15 @@ WINDOW, MOST_WINDOWS, WARM_UP_S = 10, 30, 10.0
 
 @dataclass
 class Samples:
-    """One case's timings: nanoseconds per stage, one value a frame. why: set where it could not go on."""
+    """One case's timings: nanoseconds per stage, one value a frame. at: when each frame began, nanoseconds of the
+    monotonic clock. why: set where it could not go on."""
 
     case: Case
     warm_up: int = 0
     steady: bool = False
     frames: int = 0
     stages: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
+    at: list[int] = field(default_factory=list)
     why: str = ""
 
 
@@ -77,8 +79,10 @@ def _warm_up(samples: Samples, frames: Iterator[Frame]) -> None:
 
 def _turn(samples: Samples, frames: Iterator[Frame]) -> None:
     for _ in range(TURN):
+        began = perf_counter_ns()
         for stage, spent in samples.case.look(next(frames)).items():
             samples.stages[stage].append(spent)
+        samples.at.append(began)
         samples.frames += 1
 
 

@@ -48,7 +48,7 @@ def cores(root: Path, threads: int | None) -> Diagnosis:
             "cores", "warning", found, "threads wait for one another: lower `threads`, or allow more cores"
         )
     if physical is not None and threads > physical:
-        advice = f"two threads share a core: threads = {physical} may be faster, measure with edge-bench --threads"
+        advice = f"two threads share a core: threads = {physical} may be faster, measure with edge-bench run --threads"
         return Diagnosis("cores", "warning", found, advice)
     return Diagnosis("cores", "ok", found)
 

@@ -5,8 +5,8 @@ settings that are best, by AUROC, on all parts but these two; the share of pairs
 the choice is worth on images it never saw (leave-pair-out, Airola et al. 2011). Likewise each part is judged, by the
 settings that are shipped, at the share of good images to pass that is best on all other parts. Leave-pair-out is
 harsh where many settings are nearly as good: without a pair those look best that get it wrong. The memory, and with it
-the threshold, is of train/good alone and of one graph, the gate's INT8 for LiteRT; parts that it has an image of are left
-out. The figures are kept as JSON.
+the threshold, is of train/good alone and of one graph, the gate's INT8 for LiteRT; parts that it has an image of are
+left out. The figures are kept as JSON.
 """
 
 from __future__ import annotations
