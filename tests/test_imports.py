@@ -68,7 +68,7 @@ def may_use(room: str, used: str, module: str) -> bool:
     if room == used:
         return True
     if used in BESIDE:
-        return room == "cli" and module in COMMANDS
+        return (room == "cli" and module in COMMANDS) or (room, used) == ("bench", "doctor")
     height = FLOOR["inspection"] if room in BESIDE else FLOOR[room]
     return FLOOR[used] <= height
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 from math import ceil
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ Answer = Literal["PASS", "FAIL", "INSUFFICIENT"]
 CONFIDENCE = 0.99
 PERCENTILES = (0.5, 0.9, 0.95, 0.99)
 WINDOWS, AGREEMENT = 3, 1.1
+LEAST_HALF, CHANCE = 8, 2.576  # turns; deviations of a normal distribution at 99 %
 
 
 def percentile(samples: Sequence[float], q: float) -> float:
@@ -72,3 +73,53 @@ def steady(windows: Sequence[float]) -> bool:
     """Warm-up is over once the last three windows' medians agree within 10 % (perf_analyzer's rule)."""
     last = windows[-WINDOWS:]
     return len(last) == WINDOWS and max(last) <= AGREEMENT * min(last)
+
+
+class Ratio(NamedTuple):
+    """How many times as long one takes as the other: the median of the turns' ratios, and its interval."""
+
+    median: float
+    low: float
+    high: float
+
+
+def ratio_of_turns(first: Sequence[float], second: Sequence[float], confidence: float = 0.95) -> Ratio | None:
+    """Medians of the turns that two cases took beside each other -> first / second; None where there are too few turns.
+
+    Turn by turn, so that a drift of the machine is in both. The interval is of order statistics (the sign test's), and
+    supposes nothing of how the ratios are distributed.
+    """
+    ratios = sorted(a / b for a, b in zip(first, second, strict=False))
+    outside = int(np.searchsorted(_binomial_cdf(len(ratios), 0.5), (1 - confidence) / 2, side="right")) if ratios else 0
+    if not outside:
+        return None
+    return Ratio(percentile(ratios, 0.5), ratios[outside - 1], ratios[-outside])
+
+
+def turns_of(samples: Sequence[float], size: int) -> list[float]:
+    """The median of each whole turn of so many samples."""
+    whole = np.asarray(samples[: len(samples) // size * size]).reshape(-1, size)
+    return [float(median) for median in np.median(whole, axis=1)]
+
+
+def drift(turns: Sequence[float]) -> float | None:
+    """The second half's median over the first's, where the halves differ by more than chance (Mann and Whitney's test
+    at 99 %); None where they do not, or there are fewer than eight turns each."""
+    half = len(turns) // 2
+    if half < LEAST_HALF:
+        return None
+    early, late = np.asarray(turns[:half]), np.asarray(turns[-half:])
+    wins = float((late[:, None] > early).sum() + 0.5 * (late[:, None] == early).sum())
+    spread = float(np.sqrt(half * half * (2 * half + 1) / 12))
+    if abs(wins - half * half / 2) <= CHANCE * spread:
+        return None
+    return float(np.median(late) / np.median(early))
+
+
+def autocorrelation(samples: Sequence[float]) -> float:
+    """Of each sample's rank with the next one's, -1 to 1; 0 for independent ones, and where there are too few."""
+    if len(samples) < 3:
+        return 0.0
+    ranks = np.argsort(np.argsort(np.asarray(samples), kind="stable"), kind="stable").astype(np.float64)
+    centred = ranks - ranks.mean()
+    return float((centred[1:] * centred[:-1]).sum() / max(float((centred**2).sum()), 1e-12))

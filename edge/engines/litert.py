@@ -43,10 +43,15 @@ class LitertSession:
         del self._interpreter
 
 
+def open_native(graph: bytes, threads: int) -> Interpreter:
+    """LiteRT's own interpreter, before its tensors have a place. Raises ValueError where it refuses the graph."""
+    return Interpreter(model_content=graph, num_threads=threads)
+
+
 def open_graph(graph: bytes, _: bytes, threads: int, device: Device, at_once: int) -> LitertSession:
     if device == "gpu":
         raise EngineError('LiteRT runs on the CPU only; set device = "cpu" or "auto", or choose another engine')
-    interpreter = Interpreter(model_content=graph, num_threads=threads)
+    interpreter = open_native(graph, threads)
     interpreter.allocate_tensors()
     if SIGNATURE not in interpreter.get_signature_list():
         raise EngineError(f"the graph has no signature {SIGNATURE}; export it with tools/train")

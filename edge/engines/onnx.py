@@ -86,7 +86,8 @@ def share_memory() -> None:
     ort.create_and_register_allocator(memory, None)
 
 
-def open_graph(graph: bytes, _: bytes, threads: int, device: Device, at_once: int) -> OnnxSession:
+def open_native(graph: bytes, threads: int, device: Device) -> ort.InferenceSession:
+    """ONNX Runtime's own session, set up as a line needs it. Raises EngineError."""
     share_memory()
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
@@ -100,9 +101,13 @@ def open_graph(graph: bytes, _: bytes, threads: int, device: Device, at_once: in
     if device == "gpu" and not wanted:
         raise EngineError('no GPU for ONNX Runtime: install the extra `gpu` on a box with one, or set device = "cpu"')
     session = _open_first(graph, options, [*((name, provider_options(name, graph)) for name in wanted), CPU])
+    if device == "gpu" and session.get_providers()[0] not in GPU_PROVIDERS:
+        raise EngineError('ONNX Runtime found no usable GPU (driver, CUDA, cuDNN?); mend it, or set device = "cpu"')
+    return session
+
+
+def open_graph(graph: bytes, _: bytes, threads: int, device: Device, at_once: int) -> OnnxSession:
+    session = open_native(graph, threads, device)
     if len(session.get_inputs()) != 1:
         raise EngineError(f"the graph has {len(session.get_inputs())} inputs; one is needed")
-    opened = OnnxSession(session, at_once)
-    if device == "gpu" and opened.device != "gpu":
-        raise EngineError('ONNX Runtime found no usable GPU (driver, CUDA, cuDNN?); mend it, or set device = "cpu"')
-    return opened
+    return OnnxSession(session, at_once)

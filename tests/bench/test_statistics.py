@@ -7,7 +7,17 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from edge.bench.statistics import compare, percentile, samples_needed, steady, upper_bound
+from edge.bench.statistics import (
+    autocorrelation,
+    compare,
+    drift,
+    percentile,
+    ratio_of_turns,
+    samples_needed,
+    steady,
+    turns_of,
+    upper_bound,
+)
 
 SAMPLES = st.lists(st.floats(0.001, 1e6), min_size=1, max_size=60)
 
@@ -81,3 +91,42 @@ def test_an_early_fail_is_rarely_wrong() -> None:
 )
 def test_warm_up_ends_when_three_windows_agree(windows: list[float], settled: bool) -> None:
     assert steady(windows) is settled
+
+
+def test_a_ratio_of_turns_holds_its_interval_as_often_as_it_claims() -> None:
+    rng = np.random.default_rng(5)
+    held = 0
+    for _ in range(1000):
+        drifting = np.linspace(1, 1.5, 60)  # of the machine: both see it
+        first, second = (drifting * base * rng.lognormal(0, 0.1, 60) for base in (3.0, 2.0))
+        found = ratio_of_turns(first.tolist(), second.tolist())
+        assert found is not None and found.low <= found.median <= found.high
+        held += found.low <= 1.5 <= found.high
+    assert held >= 940
+
+
+def test_six_turns_are_the_fewest_that_an_interval_needs() -> None:
+    assert ratio_of_turns([2.0] * 5, [1.0] * 5) is None and ratio_of_turns([], []) is None
+    assert ratio_of_turns([2.0] * 6, [1.0] * 6) == (2.0, 2.0, 2.0)
+
+
+def test_turns_are_medians_of_whole_ones() -> None:
+    assert turns_of([1, 2, 9, 4, 5, 6, 7], 3) == [2.0, 5.0]
+    assert turns_of([1, 2], 3) == []
+
+
+def test_drift_is_said_where_there_is_some_and_hardly_ever_where_there_is_none() -> None:
+    rng = np.random.default_rng(9)
+    said = [drift(rng.lognormal(0, 0.1, 80).tolist()) is not None for _ in range(1000)]
+    assert sum(said) <= 10 + 3 * 10**0.5
+    grown = [drift((rng.lognormal(0, 0.1, 80) * np.linspace(1, 1.3, 80)).tolist()) for _ in range(100)]
+    assert sum(found is not None and 1.05 < found < 1.3 for found in grown) >= 99
+    assert drift([1.0] * 15) is None and drift([1.0] * 80) is None
+
+
+def test_neighbours_that_are_alike_are_correlated_and_independent_ones_are_not() -> None:
+    rng = np.random.default_rng(2)
+    noise = rng.normal(size=2000)
+    walk = np.convolve(noise, np.ones(10), "valid")
+    assert abs(autocorrelation(noise.tolist())) < 0.1 and autocorrelation(walk.tolist()) > 0.8
+    assert autocorrelation([1.0, 2.0]) == 0.0 and autocorrelation([3.0] * 50) <= 1.0
