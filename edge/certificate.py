@@ -304,11 +304,16 @@ def told_target(target: Target) -> str:
     if target.answer == "INSUFFICIENT":
         few = f"{target.samples} samples cannot say whether {at} meets {target.target_ms:g} ms"
         return f"{few}, {target.samples_needed} may"
-    bound = target.estimate_ms if target.upper_ms is None else target.upper_ms
-    sure = "by the sample" if target.upper_ms is None else f"with {100 * target.confidence:g} % confidence"
+    if target.upper_ms is None:
+        bound = f"is {_ms(target.estimate_ms)} in the sample"
+    else:
+        bound = f"is at most {_ms(target.upper_ms)} with {100 * target.confidence:g} % confidence"
     missed = "" if target.answer == "PASS" else ", which is too slow"
-    most = "an unknown time" if bound is None else f"{bound:.4g} ms"
-    return f"{at} is at most {most} {sure} ({target.samples} samples), target {target.target_ms:g} ms{missed}"
+    return f"{at} {bound} ({target.samples} samples), target {target.target_ms:g} ms{missed}"
+
+
+def _ms(milliseconds: float | None) -> str:
+    return "unknown" if milliseconds is None else f"{milliseconds:.4g} ms"
 
 
 def failed(rows: Sequence[Defence]) -> list[Defence]:

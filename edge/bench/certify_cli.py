@@ -36,7 +36,9 @@ PURPOSE = "a signed certificate"
     help="What share of frames, in percent, is to meet the target.",
 )
 @click.option(
-    "--engine", type=click.Choice(["auto", "onnx", "openvino", "litert"]), help="[default: auto, or the config's]."
+    "--engine",
+    type=click.Choice(["auto", "onnx", "openvino", "litert"]),
+    help="The engine that runs it.  [default: auto, or the config's]",
 )
 @click.option(
     "--threads", type=click.IntRange(1, 256), help="Threads an engine may use.  [default: 2, or the config's]"
@@ -109,7 +111,7 @@ def certify(
 @click.command("check-certificate", cls=Command)
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--public-key", type=FILE, help="The .pub file of the box that is believed.  [default: this box's own]")
-@click.option("--subject", type=PATHS, help="A bundle, or a line's TOML file: does it cover them, as they lie there?")
+@click.option("--subject", type=PATHS, help="A bundle or a line's TOML file that it is to cover, as it lies there.")
 @JSON
 def check_certificate(file: Path, public_key: Path | None, subject: Path | None, as_json: bool) -> None:
     """Is this certificate genuine, of this box and its software, of these files, and a PASS?

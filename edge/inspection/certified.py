@@ -61,7 +61,8 @@ def check_running(line: Line, certificate: Certificate, models: Sequence[Model])
         opened = model.bundle.sha256, graph.file, graph.sha256, session.engine, session.device, graph.precision
         if opened not in timed:
             told = f"{model.bundle.path.name} would run {graph.file} on {model.runs_on}, which was not timed for it"
-            raise ConfigError(_refused(line, told))
+            advice = "name the engine in the line, or certify with the daemon's $CACHE_DIRECTORY"
+            raise ConfigError(_refused(line, f"{told}; {advice}"))
 
 
 def _refused(line: Line, why: str) -> str:
