@@ -102,7 +102,9 @@ class LineConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
 
     gate: its bundle, or none for a line with a single judge. engine: `auto` takes the fastest graph by measurement.
     deadline_ms: for frames that bring none; 0 means no deadline. metrics_port: Prometheus on loopback; 0 means none.
-    parts: for a line whose parts are made of several frames; none where each frame is a part.
+    parts: for a line whose parts are made of several frames; none where each frame is a part. require_certificate: the
+    daemon starts only with a PASS of `edge-bench certify` for this box and these bundles. certificate, certificate_key:
+    its file and the trusted public key's, relative to this one.
     """
 
     line: Name
@@ -118,12 +120,17 @@ class LineConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     judges: dict[Name, JudgeConfig]
     parts: PartsConfig | None = None
     limits: Limits = Limits()
+    require_certificate: bool = False
+    certificate: Text | None = None
+    certificate_key: Text | None = None
 
     def __post_init__(self) -> None:
         if self.gate is None and len(self.judges) != 1:
             raise ValueError("without a gate a line has exactly one judge; name a gate or leave one judge")
         if self.frames == self.verdicts:
             raise ValueError(f"frames and verdicts are both {self.frames}; give each its own address")
+        if self.require_certificate and not (self.certificate and self.certificate_key):
+            raise ValueError("require_certificate needs certificate and certificate_key: its file and the trusted .pub")
 
 
 class Line(msgspec.Struct, frozen=True):

@@ -8,7 +8,7 @@
     ├── FrameError               14   a frame message or an image: malformed, oversized, lying, undecodable
     │   └── FrameTooLarge        14
     ├── ScoreError               15   a model answered with something that is no score (NaN, wrong shape)
-    ├── DataError                16   a folder of images to evaluate or to train on
+    ├── DataError                16   a folder of images to evaluate or to train on; a certificate or key that is none
     └── MissingExtra             17   an optional package that this command needs
 
 The number is the exit code of the command that ended with it. 2 is click's own (wrong usage); 1 also means that the

@@ -67,6 +67,8 @@ def test_a_good_one_is_read_and_its_bundles_lie_beside_it(tmp_path: Path) -> Non
         ("[judges]", "[parts]\nframes = 3\nwithin_ms = nan\n[judges]", r"\.parts\.within_ms"),
         ("[judges]", "[parts]\nframes = 3\nwithin_ms = 5\nwaiting = 0\n[judges]", r"\.parts\.waiting"),
         ("[judges]", "[parts]\nframes = 3\nwithin = 5\n[judges]", "within"),
+        ('gate = "gate"', 'gate = "gate"\nrequire_certificate = true', "certificate_key"),
+        ('gate = "gate"', 'gate = "gate"\nrequire_certificate = true\ncertificate = "c"', "certificate_key"),
         ('gate = "gate"', 'gate = "gate"\nmetrics_port = 70000', r"\.metrics_port"),
         ('gate = "gate"', 'gate = "gate"\nbundles = "a\\u0000b"', r"\.bundles"),
         ('verdicts = "ipc:///tmp/v"', 'verdicts = "ipc:///tmp/f"', "frames and verdicts"),

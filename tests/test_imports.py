@@ -16,7 +16,7 @@ PACKAGE = Path(edge.__file__).parent
 # A room uses its own floor and those below it.
 FLOORS = (
     {"errors", "vision", "records", "config"},
-    {"bundle", "engines", "golden"},
+    {"bundle", "certificate", "engines", "golden", "signing"},
     {"inspection", "terminal", "command"},
     {"bus"},
     {"daemon"},

@@ -7,17 +7,21 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
 from edge import __version__
+from edge.bench.certify_cli import certify, check_certificate
 from edge.command import HELP, JSON, PATHS, Group, say_on_stderr
 from edge.errors import DataError, EngineError
 
 if TYPE_CHECKING:
     from edge.bench.load import Case, Wanted
+    from edge.bench.report import Report
     from edge.bench.sampling import Budget
+    from edge.bundle import Bundle
+    from edge.config import LineConfig
     from edge.engines.session import Device
     from edge.records import Frame
 
@@ -78,59 +82,98 @@ def run(
     """
     from rich.console import Console
 
-    from edge.bench.load import image_frames
-    from edge.bench.report import EXIT_CODES, make_report, print_report, to_json
-    from edge.bench.sampling import take
+    from edge.bench.report import EXIT_CODES, print_report, to_json
 
-    kind, used_threads, cases, golden = open_subject(subject, engine, threads, device)
-    if target_ms:
-        cases = [replace(case, targets={"frame": target_ms}) for case in cases]
-    frames = image_frames(images) if images else golden
-    with progress() as tell:
-        taken = take(cases, frames, budget(runs, seconds, len(golden)), tell)
-    report = make_report(str(subject), kind, used_threads, len(frames), taken)
-    for case in cases:
-        case.close()
+    opened = open_subject(subject, engine, threads, device, target_ms)
+    report = measure(subject, opened, images, runs, seconds)
     if out:
         write(out, to_json(report))
     if as_json:
         click.echo(to_json(report))
     else:
         print_report(report, Console(highlight=False))
-    for row in report.rows:
-        if row.chosen and row.why:
-            raise EngineError(f"{row.name}: {row.why}")
+    raise_what_failed(report)
     sys.exit(EXIT_CODES[report.answer])
 
 
+class Opened(NamedTuple):
+    """What is timed. settings: a line's, with the command's own in place of its file's; golden: the frames to time it
+    with."""
+
+    kind: str
+    threads: int
+    device: str
+    bundles: list[Bundle]
+    settings: LineConfig | None
+    cases: list[Case]
+    golden: list[Frame]
+
+
 def open_subject(
-    subject: Path, engine: Wanted | None, threads: int | None, device: Device | None
-) -> tuple[str, int, list[Case], list[Frame]]:
-    """Its kind, the threads in use, the cases to time and the golden frames to time them with."""
+    subject: Path, engine: Wanted | None, threads: int | None, device: Device | None, target_ms: float | None
+) -> Opened:
+    """target_ms: a frame's, instead of all of the manifests'."""
     from msgspec.structs import replace as changed
 
     from edge.bench.load import bundle_cases, golden_frame, line_cases, line_frames
     from edge.bundle import open_bundle
     from edge.config import read_line
+    from edge.inspection.assemble import line_bundles
+
+    def aimed(cases: list[Case]) -> list[Case]:
+        return [replace(case, targets={"frame": target_ms}) for case in cases] if target_ms else cases
 
     if subject.is_dir():
         bundle = open_bundle(subject)
-        cases = bundle_cases(bundle, engine or "auto", threads or 2, device or "auto", say_on_stderr)
-        return bundle.manifest.kind, threads or 2, cases, [golden_frame(bundle)]
+        used = threads or 2, device or "auto"
+        cases = bundle_cases(bundle, engine or "auto", *used, say_on_stderr)
+        return Opened(bundle.manifest.kind, *used, [bundle], None, aimed(cases), [golden_frame(bundle)])
     line = read_line(subject)
     config = changed(line.config, threads=threads or line.config.threads, device=device or line.config.device)
+    config = changed(config, engine=engine) if engine and engine != "all" else config
     line = changed(line, config=config)
-    return "line", config.threads, line_cases(line, engine or config.engine, say_on_stderr), line_frames(line)
+    cases = aimed(line_cases(line, engine or config.engine, say_on_stderr))
+    bundles = list(line_bundles(line).values())
+    return Opened("line", config.threads, config.device, bundles, config, cases, line_frames(line))
 
 
-def budget(runs: int | None, seconds: float | None, parts: int) -> Budget:
-    """parts: how many surfaces share the frames; each needs enough of them."""
-    from edge.bench.report import TARGET_PERCENTILE
+def measure(
+    subject: Path,
+    opened: Opened,
+    images: Path | None,
+    runs: int | None,
+    seconds: float | None,
+    q: float | None = None,
+) -> Report:
+    """Time what was opened, and close it. q: the percentile, 0..1, that targets are compared at; None: p99."""
+    from edge.bench.load import image_frames
+    from edge.bench.report import TARGET_PERCENTILE, make_report
+    from edge.bench.sampling import take
+
+    q = q or TARGET_PERCENTILE
+    frames = image_frames(images) if images else opened.golden
+    with progress() as tell:
+        taken = take(opened.cases, frames, budget(runs, seconds, len(opened.golden), q), tell)
+    report = make_report(str(subject), opened.kind, opened.threads, len(frames), taken, q)
+    for case in opened.cases:
+        case.close()
+    return report
+
+
+def raise_what_failed(report: Report) -> None:
+    """Raises EngineError where what the line would run could not, or not to the end."""
+    for row in report.rows:
+        if row.chosen and row.why:
+            raise EngineError(f"{row.name}: {row.why}")
+
+
+def budget(runs: int | None, seconds: float | None, parts: int, q: float) -> Budget:
+    """parts: how many surfaces share the frames; each needs enough of them for the percentile q."""
     from edge.bench.sampling import Budget
     from edge.bench.statistics import samples_needed
 
     if runs is None and seconds is None:
-        return Budget(parts * samples_needed(TARGET_PERCENTILE), SECONDS)
+        return Budget(parts * samples_needed(q), SECONDS)
     return Budget(runs or float("inf"), seconds or float("inf"))
 
 
@@ -150,6 +193,10 @@ def write(path: Path, text: str) -> None:
         path.write_text(f"{text}\n")
     except OSError as error:
         raise DataError(f"cannot write {path}: {error.strerror}; give --out a file in a folder of yours") from error
+
+
+main.add_command(certify)
+main.add_command(check_certificate)
 
 
 if __name__ == "__main__":

@@ -19,10 +19,7 @@ from edge.errors import BundleError, EdgeError, EngineError, MissingExtra
 from edge.golden import check_golden
 from edge.inspection.assemble import JUDGES, inspector, line_bundles, open_pipeline
 from edge.inspection.files import read_frame
-from edge.inspection.gate import Gate
-from edge.inspection.judge import Judge
 from edge.inspection.model import Model
-from edge.inspection.pipeline import Pipeline
 from edge.records import Frame
 from edge.vision.files import find_images
 
@@ -135,13 +132,8 @@ def _line_case(line: Line, engine: Literal["auto", Engine], chosen: bool, say: S
             times[f"judge {inspection.surface}"] = inspection.times_ns["judge"]
         return times | {"run": inspection.times_ns.get("run", 0), "frame": ended - started}
 
-    models = {part.model.manifest.name: part.model for part in _parts(pipeline)}
+    models = {model.bundle.path.name: model for model in pipeline.models}
     return Case(engine, chosen, look, list(models.values()), 0, targets)
-
-
-def _parts(pipeline: Pipeline) -> list[Gate | Judge]:
-    gate: list[Gate | Judge] = [pipeline.gate] if pipeline.gate else []
-    return [*gate, *pipeline.judges.values()]
 
 
 def golden_frame(bundle: Bundle) -> Frame:

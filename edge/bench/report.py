@@ -42,13 +42,17 @@ class Stage(msgspec.Struct, frozen=True):
 
 
 class Check(msgspec.Struct, frozen=True):
-    """A stage against its p99 target. samples_needed: the fewest that can confirm it."""
+    """A stage against its target at a percentile, 0..1. samples_needed: the fewest that can confirm it. estimate_ms,
+    upper_ms: that percentile of the sample, and what the true one does not exceed; None: too few samples."""
 
     stage: str
     target_ms: float
     answer: Answer
     samples: int
     samples_needed: int
+    percentile: float
+    estimate_ms: float | None
+    upper_ms: float | None
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -97,9 +101,12 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     answer: Answer | None
 
 
-def make_report(subject: str, kind: str, threads: int, images: int, taken: list[Samples]) -> Report:
+def make_report(
+    subject: str, kind: str, threads: int, images: int, taken: list[Samples], q: float = TARGET_PERCENTILE
+) -> Report:
+    """q: the percentile, 0..1, that targets are compared at."""
     began = min((samples.at[0] for samples in taken if samples.at), default=0)
-    rows = [_row(samples, began) for samples in taken]
+    rows = [_row(samples, began, q) for samples in taken]
     return Report(
         subject=subject,
         kind=kind,
@@ -113,7 +120,7 @@ def make_report(subject: str, kind: str, threads: int, images: int, taken: list[
     )
 
 
-def _row(samples: Samples, began: int) -> Row:
+def _row(samples: Samples, began: int, q: float) -> Row:
     case = samples.case
     milliseconds = {stage: [spent / 1e6 for spent in values] for stage, values in samples.stages.items()}
     if case.patches and "run" in milliseconds:
@@ -130,7 +137,7 @@ def _row(samples: Samples, began: int) -> Row:
         frames=samples.frames,
         patches=case.patches,
         stages={stage: _stage(values) for stage, values in milliseconds.items()},
-        checks=[_check(stage, milliseconds.get(stage, []), target) for stage, target in case.targets.items()],
+        checks=[_check(stage, milliseconds.get(stage, []), target, q) for stage, target in case.targets.items()],
         at_s=[round((at - began) / 1e9, 6) for at in samples.at],
         frame_ms=[round(spent, 5) for spent in milliseconds.get("frame", [])],
         why=samples.why,
@@ -142,9 +149,10 @@ def _stage(values: list[float]) -> Stage:
     return Stage(len(values), p50, p90, p95, p99, upper_bound(values, TARGET_PERCENTILE))
 
 
-def _check(stage: str, values: list[float], target: float) -> Check:
-    answer = compare(values, TARGET_PERCENTILE, target)
-    return Check(stage, target, answer, len(values), samples_needed(TARGET_PERCENTILE))
+def _check(stage: str, values: list[float], target: float, q: float) -> Check:
+    estimate = percentile(values, q) if values else None
+    bound = upper_bound(values, q)
+    return Check(stage, target, compare(values, q, target), len(values), samples_needed(q), q, estimate, bound)
 
 
 def _worst(answers: list[Answer]) -> Answer | None:
@@ -221,8 +229,8 @@ def _print_remarks(row: Row, console: Console) -> None:
     for check in row.checks:
         if check.answer == "INSUFFICIENT":
             console.print(
-                f"{row.name}: {check.samples} samples of {check.stage} cannot confirm {check.target_ms:g} ms at p99, "
-                f"{check.samples_needed} may: give more --seconds or --runs",
+                f"{row.name}: {check.samples} samples of {check.stage} cannot confirm {check.target_ms:g} ms "
+                f"at p{100 * check.percentile:.6g}, {check.samples_needed} may: give more --seconds or --runs",
                 style="yellow",
             )
 

@@ -17,6 +17,7 @@ from edge.daemon import notify
 from edge.daemon.answer import Answerer
 from edge.daemon.parts import PartDesk
 from edge.inspection.assemble import open_pipeline
+from edge.inspection.certified import certified, check_running
 from edge.records import Evaluation, PartVerdict
 
 if TYPE_CHECKING:
@@ -29,9 +30,13 @@ IDLE_MS = 200
 def run(line: Line) -> None:
     """Serve a line until SIGINT or SIGTERM. Raises ConfigError, BundleError, EngineError, MissingExtra, BusError."""
     config = line.config
+    certificate = certified(line) if config.require_certificate else None
     frames, verdicts = FrameInlet(config.frames, config.limits), VerdictOutlet(config.verdicts)
     metrics = _serve_metrics(config.metrics_port) if config.metrics_port else None
     pipeline = open_pipeline(line, log.info)
+    if certificate:
+        check_running(line, certificate, pipeline.models)
+        log.info("line %s: certified on %s", config.line, certificate.date)
     _give_memory_back()
     stopping = _stop_on_signals()
     frames.open(config.line)

@@ -17,6 +17,7 @@ from edge.doctor.diagnosis import Diagnosis
 from edge.engines.choose import cache_folder, choose, measure_all
 from edge.errors import EdgeError
 from edge.inspection.assemble import choose_graphs, line_bundles, measure_line
+from edge.inspection.certified import certified
 
 THREADS = 2  # where no line says
 
@@ -69,7 +70,14 @@ def examine_line(line: Line, say: Callable[[str], None]) -> list[Diagnosis]:
     if not bundles:
         return rows
     rows.append(permissions.bundle_files(bundles.values()))
+    if line.config.require_certificate:
+        rows += _try("certificate", rows, _certificate, line) or []
     return rows + (_try("graphs", rows, _together, line, list(bundles.values()), say) or [])
+
+
+def _certificate(line: Line) -> list[Diagnosis]:
+    certificate = certified(line)
+    return [Diagnosis("certificate", "ok", f"{line.config.certificate} of {certificate.date} is a PASS of this line")]
 
 
 def _together(line: Line, bundles: list[Bundle], say: Callable[[str], None]) -> list[Diagnosis]:

@@ -43,16 +43,19 @@ def cache_folder() -> Path:
     return Path(given) if given else Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "edge"
 
 
+def package_versions() -> dict[str, str]:
+    """Of edge and of the engines that are installed here."""
+    versions = {"edge": __version__}
+    for name in DISTRIBUTIONS:
+        with suppress(PackageNotFoundError):
+            versions[name] = version(name)
+    return versions
+
+
 def box_fingerprint() -> str:
     """What a measurement depends on besides bundle, threads and device: processor, versions of edge and the engines."""
     cpu = f"{info().get('model name', platform.processor())}{' without VNNI' if int8_overflows() else ''}"
-    versions = [f"edge {__version__}"]
-    for name in DISTRIBUTIONS:
-        try:
-            versions.append(f"{name} {version(name)}")
-        except PackageNotFoundError:
-            continue
-    return f"{cpu} x{os.cpu_count()} {versions}"
+    return f"{cpu} x{os.cpu_count()} {[f'{name} {number}' for name, number in package_versions().items()]}"
 
 
 def graphics(root: Path = Path("/")) -> list[str]:

@@ -78,12 +78,16 @@ class Pipeline:
             return next(iter(self.judges.values()))
         return self.judges.get(admission.surface) if admission.seen else None
 
+    @property
+    def models(self) -> list[Model]:
+        """All that it may run; two surfaces may share a bundle."""
+        models = [self.gate.model] if self.gate else []
+        models += [model for judge in self.judges.values() for model in models_of(judge)]
+        return models + [kinds.model for kinds in self.kinds.values()]
+
     def close(self) -> None:
-        """Two surfaces may share a bundle, and so its session."""
-        models = [model for judge in self.judges.values() for model in models_of(judge)]
-        models += [self.gate.model] if self.gate else []
-        models += [kinds.model for kinds in self.kinds.values()]
-        for session in {id(model.session): model.session for model in models}.values():
+        """Bundles may share a session."""
+        for session in {id(model.session): model.session for model in self.models}.values():
             session.close()
 
 

@@ -17,7 +17,18 @@ from edge.config import Line
 from tests.lines import edit, ended, start, write_line
 from tests.small_line import npz
 
-NEVER = {"torch", "onnx", "nncf", "sklearn", "litert_torch", "ai_edge_quantizer", "kornia", "tomli_w", "tools"}
+NEVER = {
+    "torch",
+    "onnx",
+    "nncf",
+    "sklearn",
+    "litert_torch",
+    "ai_edge_quantizer",
+    "kornia",
+    "tomli_w",
+    "tools",
+    "cryptography",
+}
 
 
 @pytest.fixture
