@@ -11,6 +11,7 @@ from typing import Literal
 import msgspec
 import numpy as np
 
+from edge.bench.open_loop import Serve
 from edge.bundle import Bundle, Graph
 from edge.config import Line
 from edge.engines.choose import choose, measure_all, to_try
@@ -19,14 +20,13 @@ from edge.errors import BundleError, EdgeError, EngineError, MissingExtra
 from edge.golden import check_golden
 from edge.inspection.assemble import JUDGES, inspector, line_bundles, open_pipeline
 from edge.inspection.files import read_frame
-from edge.inspection.gate import Gate
-from edge.inspection.judge import Judge
 from edge.inspection.model import Model
-from edge.inspection.pipeline import Pipeline
+from edge.inspection.pipeline import Pipeline, models_of
 from edge.records import Frame
 from edge.vision.files import find_images
 
 Wanted = Literal["auto", "onnx", "openvino", "litert", "all"]
+Level = Literal["graph", "pipeline", "bus"]
 Say = Callable[[str], None]
 Times = dict[str, int]
 
@@ -38,7 +38,9 @@ class Case:
     """One thing to time beside others. chosen: it is what the line would run. why: set where it cannot run here.
 
     look: runs one frame and returns nanoseconds per stage, `frame` being the whole; raises EngineError, ScoreError.
-    patches: a frame's, 0 for none. targets: p99 milliseconds per stage.
+    patches: a frame's, 0 for none. targets: p99 milliseconds per stage. level: how much of the line is in it. serve:
+    how it takes frames as they come, where that is not one after the other. batch: where it can run several frames at
+    once, what prepares so many and gives what runs them; the latter raises EngineError.
     """
 
     name: str
@@ -48,6 +50,9 @@ class Case:
     patches: int = 0
     targets: dict[str, float] = field(default_factory=dict)
     why: str = ""
+    level: Level = "pipeline"
+    serve: Serve | None = None
+    batch: Callable[[int], Callable[[], None]] | None = None
 
     def close(self) -> None:
         for session in {id(model.session): model.session for model in self.models}.values():
@@ -135,13 +140,14 @@ def _line_case(line: Line, engine: Literal["auto", Engine], chosen: bool, say: S
             times[f"judge {inspection.surface}"] = inspection.times_ns["judge"]
         return times | {"run": inspection.times_ns.get("run", 0), "frame": ended - started}
 
-    models = {part.model.manifest.name: part.model for part in _parts(pipeline)}
+    models = {model.manifest.name: model for model in _models(pipeline)}
     return Case(engine, chosen, look, list(models.values()), 0, targets)
 
 
-def _parts(pipeline: Pipeline) -> list[Gate | Judge]:
-    gate: list[Gate | Judge] = [pipeline.gate] if pipeline.gate else []
-    return [*gate, *pipeline.judges.values()]
+def _models(pipeline: Pipeline) -> list[Model]:
+    gate = [pipeline.gate.model] if pipeline.gate else []
+    judges = [model for judge in pipeline.judges.values() for model in models_of(judge)]
+    return [*gate, *judges, *(kinds.model for kinds in pipeline.kinds.values())]
 
 
 def golden_frame(bundle: Bundle) -> Frame:
