@@ -74,17 +74,17 @@ class Bus:
         raise BusError(f"the daemon gave no verdict within {GREETINGS * GREETING_S:g} s, though it runs")
 
     def ask(self, frame: Frame) -> Verdict:
-        """One frame's verdict. Raises BusError where none comes."""
-        trigger = self._send(frame)
-        while self._verdicts.poll(int(1000 * SILENCE_S)):
-            verdict = self._verdicts.receive()
-            if verdict.trigger_id == trigger:
+        """One frame's verdict. Raises BusError where none comes, Ended where the daemon is gone."""
+        trigger, ends = self._send(frame), time.monotonic() + SILENCE_S
+        while time.monotonic() < ends:
+            if not self._verdicts.poll(CHECK_MS):
+                self._child.check()
+            elif (verdict := self._verdicts.receive()).trigger_id == trigger:
                 return verdict
-        self._child.check()
         raise BusError(f"no verdict within {SILENCE_S:g} s, though the daemon runs")
 
     def look(self, frame: Frame) -> Times:
-        """A frame's times, as a verdict tells them. Raises BusError where none comes."""
+        """A frame's times, as a verdict tells them. Raises as `ask` does."""
         return stages(self.ask(frame))
 
     def serve(self, frames: Sequence[Frame], instants: Sequence[int]) -> Iterator[Served]:
