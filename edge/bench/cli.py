@@ -116,17 +116,17 @@ def run(
     A frame is missed where it begins after the next arrival; a rate that is not kept is FAIL, and so is a frame that
     the daemon loses or refuses.
     """
-    from rich.console import Console
-
-    from edge.bench.load import image_frames
-    from edge.bench.report import EXIT_CODES, make_report, print_report, to_json
-    from edge.bench.sampling import take
-
-    plan = make_plan(scenario, rate, cameras, jitter_ms, burst, seed)
-    wanted: set[Level] = set(LEVELS) if through_bus else set(levels) or {"pipeline"}
-    if "bus" in wanted and subject.is_dir():
-        raise click.UsageError("a bundle has no daemon; give a line's TOML file to go through the bus")
     try:
+        from rich.console import Console
+
+        from edge.bench.load import image_frames
+        from edge.bench.report import EXIT_CODES, make_report, print_report, to_json
+        from edge.bench.sampling import take
+
+        plan = make_plan(scenario, rate, cameras, jitter_ms, burst, seed)
+        wanted: set[Level] = set(LEVELS) if through_bus else set(levels) or {"pipeline"}
+        if "bus" in wanted and subject.is_dir():
+            raise click.UsageError("a bundle has no daemon; give a line's TOML file to go through the bus")
         with ExitStack() as stack:
             kind, used_threads, cases, golden = open_subject(subject, engine, threads, device)
             for case in cases:
@@ -186,7 +186,7 @@ def at_levels(
 ) -> list[Case]:
     """The cases at each level that is wanted; line: for the bus. stack: ends its daemon."""
     from edge.bench.graph_alone import graph_case
-    from edge.bench.through_bus import bus_case
+    from edge.bench.through_bus import THROUGH, bus_case
 
     levels = []
     if "graph" in wanted:
@@ -198,7 +198,7 @@ def at_levels(
         try:
             levels.append(stack.enter_context(bus_case(line, alone, frames, cameras, say_on_stderr)))
         except EdgeError as error:
-            levels.append(replace(alone, level="bus", models=[], why=str(error)))
+            levels.append(replace(alone, name=f"{alone.name} {THROUGH}", level="bus", models=[], why=str(error)))
     decides = [level for level in LEVELS if level in wanted][-1]
     return [replace(case, chosen=case.chosen and case.level == decides) for case in levels]
 

@@ -251,6 +251,19 @@ def test_a_daemon_that_dies_leaves_its_samples_and_the_pipeline_goes_on(small_li
     assert 0 < through.frames < pipeline.frames and not pipeline.why
 
 
+def test_a_daemon_that_cannot_start_says_why_and_the_pipeline_is_measured(
+    small_line: Line, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A socket's path may have 107 characters."""
+    folder = tmp_path / ("long" * 30)
+    folder.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(folder))
+    done = bench(small_line.path, "--level", "pipeline", "--level", "bus", "--runs", 8)
+    assert done.exit_code == 12 and "cannot connect to ipc://" in done.stderr
+    assert "could not run" in done.stdout and "onnx: single stream" in done.stdout
+    assert not list(folder.iterdir())
+
+
 def children() -> list[int]:
     own = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children")
     return [int(pid) for pid in own.read_text().split() if "edge.cli" in command_of(pid)]
