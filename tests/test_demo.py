@@ -18,10 +18,10 @@ import cv2
 import numpy as np
 import pytest
 
+from edge.bench.child import Ended, daemon, wait_ready, write_line
 from edge.config import read_line
 from edge.records import Evaluation, Verdict
 from edge.vision.files import read_image
-from tools.daemon import Ended, daemon, wait_ready, write_line
 from tools.demo_parts import CROP, SOLAR, Label, Part, cut_unseen, mix, unseen_among
 from tools.demo_run import Record
 

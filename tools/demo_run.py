@@ -17,12 +17,12 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from edge.bench.child import Child, Ended, daemon, running, wait_ready, write_line
 from edge.bus.verdicts import Continuity, subscribe
 from edge.config import EngineName, Line, read_line
 from edge.errors import ConfigError, EdgeError
 from edge.records import Evaluation, Verdict
 from edge.terminal import HEADINGS, NAMES, Tally, verdict_row
-from tools.daemon import Child, Ended, daemon, running, wait_ready, write_line
 from tools.demo_parts import SOLAR, Part, cut_unseen, mix, photographs, solar_cells, unseen_among
 
 SILENCE_S = 5  # after the camera's end: what has not come by then is lost

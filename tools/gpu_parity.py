@@ -20,6 +20,7 @@ import msgspec
 import numpy as np
 from rich.table import Table
 
+from edge.bench.child import write_config
 from edge.bench.statistics import percentile
 from edge.bundle import Bundle, Graph
 from edge.config import JudgeConfig, LineConfig
@@ -34,8 +35,8 @@ from edge.inspection.model import Model
 from edge.inspection.pipeline import Pipeline
 from edge.records import Evaluation, Frame
 from edge.vision.files import find_images
-from tools.daemon import ROOT, write_config
 
+ROOT = Path(__file__).resolve().parent.parent
 MOST_FRAMES, RUNS, BATCHES = 50, 30, (1, 60)
 THREADS = 2
 TIMEOUT_S = 3600  # TensorRT builds a large graph for many minutes

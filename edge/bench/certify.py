@@ -9,8 +9,9 @@ from pathlib import Path
 
 import click
 
-from edge.bench.cli import Opened
+from edge.bench.measure import Opened
 from edge.bench.report import Check, Ran, Report, Row
+from edge.bench.scenarios import Plan
 from edge.bench.statistics import CONFIDENCE, samples_needed
 from edge.bundle import Bundle, open_bundle
 from edge.certificate import (
@@ -27,11 +28,11 @@ from edge.config import read_line
 from edge.errors import BundleError, DataError
 from edge.inspection.certified import line_subject
 
-SCENARIO = "single stream"  # each frame follows the last one's end
 
-
-def check_targets(opened: Opened) -> None:
+def check_targets(opened: Opened, plan: Plan) -> None:
     """Raises click.UsageError where there is no target at all, BundleError where one is no time that can be met."""
+    if plan.scenario == "offline":
+        raise click.UsageError("offline is throughput alone: it has no latency to certify")
     targets = {stage: ms for case in opened.cases for stage, ms in case.targets.items()}
     if not targets:
         raise click.UsageError("nothing to certify: give --target-ms, or [targets] in the manifest")
@@ -57,8 +58,8 @@ def certificate_of(report: Report, opened: Opened, images: Path | None) -> Certi
         date=datetime.now(UTC).isoformat(timespec="seconds"),
         subject=report.subject,
         kind=report.kind,
-        settings_sha256=settings_sha256(opened.settings) if opened.settings else None,
-        scenario=SCENARIO,
+        settings_sha256=settings_sha256(opened.line.config) if opened.line else None,
+        scenario=report.plan.described,
         threads=report.threads,
         device=opened.device,
         frames=f"{report.images} of {images}" if images else f"{report.images} golden",
@@ -74,7 +75,7 @@ def certificate_of(report: Report, opened: Opened, images: Path | None) -> Certi
 
 def _check_judged(row: Row, opened: Opened) -> None:
     """A judge whose surface the gate saw in no frame took no time: that is not the line's latency."""
-    surfaces = opened.settings.judges if opened.settings else {}
+    surfaces = opened.line.config.judges if opened.line else {}
     unseen = [surface for surface in surfaces if f"judge {surface}" not in row.stages]
     if unseen:
         told = f"no frame showed the line's gate {', '.join(unseen)}, so its judge was not timed"

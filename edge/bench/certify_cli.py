@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from edge.bench.options import INTERRUPTED, make_plan, shared
 from edge.command import JSON, PATHS, Command, need, say_on_stderr
 
 if TYPE_CHECKING:
@@ -16,12 +17,11 @@ if TYPE_CHECKING:
 
 MOST_MS = 86_400_000
 FILE = click.Path(dir_okay=False, path_type=Path)
-FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 PURPOSE = "a signed certificate"
 
 
 @click.command(cls=Command)
-@click.argument("subject", type=PATHS, metavar="BUNDLE|CONFIG")
+@shared
 @click.option("--out", type=FILE, required=True, help="Write the certificate into this file.")
 @click.option(
     "--target-ms",
@@ -41,19 +41,6 @@ PURPOSE = "a signed certificate"
     help="The engine that runs it.  [default: auto, or the config's]",
 )
 @click.option(
-    "--threads", type=click.IntRange(1, 256), help="Threads an engine may use.  [default: 2, or the config's]"
-)
-@click.option(
-    "--device", type=click.Choice(["auto", "cpu", "gpu"]), help="Where to run.  [default: auto, or the config's]"
-)
-@click.option("--runs", type=click.IntRange(min=1), help="End after as many frames.  [default: what it needs]")
-@click.option(
-    "--seconds",
-    type=click.FloatRange(min=0, min_open=True),
-    help="End after this time.  [default: 60, or --runs alone]",
-)
-@click.option("--images", type=FOLDER, help="Real frames, at most 64 of a folder's, instead of golden ones.")
-@click.option(
     "--key",
     type=FILE,
     help="This box's private key, made where there is none.  [default: /etc/edge/bench.key, or ~/.config/edge's]",
@@ -72,6 +59,7 @@ def certify(
     images: Path | None,
     key: Path | None,
     as_json: bool,
+    **arrivals: Any,
 ) -> None:
     """Time a bundle or a line on this box, and sign what was found.
 
@@ -82,7 +70,7 @@ def certify(
     from rich.console import Console
 
     from edge.bench.certify import certificate_of, check_targets, say_what_is_needed
-    from edge.bench.cli import measure, open_subject, raise_what_failed, write
+    from edge.bench.measure import measure, open_subject, raise_what_failed, write
     from edge.bench.report import EXIT_CODES, print_report
     from edge.certificate import sign, to_json, told_target
     from edge.signing import box_key, default_key
@@ -90,10 +78,13 @@ def certify(
     need("certify", PURPOSE, "cryptography")
     q = round(percentile / 100, 6)
     own = box_key(key or default_key(), say_on_stderr)
-    opened = open_subject(subject, engine, threads, device, target_ms)
-    check_targets(opened)
+    plan = make_plan(**arrivals)
+    opened = open_subject(subject, engine, threads, device, target_ms, say_on_stderr)
+    check_targets(opened, plan)
     say_what_is_needed(runs, q, say_on_stderr)
-    report = measure(subject, opened, images, runs, seconds, q)
+    report = measure(subject, opened, images, runs, seconds, say_on_stderr, q, plan)
+    if report.interrupted:
+        sys.exit(INTERRUPTED)  # half a measurement is not signed
     if not as_json:
         print_report(report, Console(highlight=False))
     raise_what_failed(report)

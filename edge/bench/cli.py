@@ -3,31 +3,19 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from edge import __version__
 from edge.bench.certify_cli import certify, check_certificate
-from edge.command import HELP, JSON, PATHS, Group, say_on_stderr
-from edge.errors import DataError, EngineError
+from edge.bench.options import ABOVE_ZERO, INTERRUPTED, make_plan, shared
+from edge.command import HELP, JSON, Group, say_on_stderr
 
 if TYPE_CHECKING:
-    from edge.bench.load import Case, Wanted
-    from edge.bench.report import Report
-    from edge.bench.sampling import Budget
-    from edge.bundle import Bundle
-    from edge.config import LineConfig
+    from edge.bench.load import Level, Wanted
     from edge.engines.session import Device
-    from edge.records import Frame
-
-SECONDS = 60.0
-ABOVE_ZERO = click.FloatRange(min=0, min_open=True)
-FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
 
 @click.group("edge-bench", cls=Group, context_settings=HELP)
@@ -37,28 +25,28 @@ def main() -> None:
 
     Begin with `edge-bench run BUNDLE`.
 
-    Exit codes: 0 PASS, or no target; 1 FAIL; 3 INSUFFICIENT, the sample is too small to say; 2 wrong usage; others as
-    in `edge --help`.
+    Exit codes: 0 PASS, or no target; 1 FAIL; 3 INSUFFICIENT, the sample is too small to say; 2 wrong usage; 130 ended
+    by Ctrl-C, what was measured is shown; others as in `edge --help`.
     """
 
 
 @main.command()
-@click.argument("subject", type=PATHS, metavar="BUNDLE|CONFIG")
+@shared
 @click.option(
     "--engine",
     type=click.Choice(["auto", "onnx", "openvino", "litert", "all"]),
     help="all: every graph that this box can run, taking turns in one run.  [default: auto, or the config's]",
 )
-@click.option(
-    "--threads", type=click.IntRange(1, 256), help="Threads an engine may use.  [default: 2, or the config's]"
-)
-@click.option(
-    "--device", type=click.Choice(["auto", "cpu", "gpu"]), help="Where to run.  [default: auto, or the config's]"
-)
-@click.option("--runs", type=click.IntRange(min=1), help="End after as many frames of each.  [default: what p99 needs]")
-@click.option("--seconds", type=ABOVE_ZERO, help=f"End after this time.  [default: {SECONDS:g}, or --runs alone]")
 @click.option("--target-ms", type=ABOVE_ZERO, help="A frame's p99 target, instead of all of the manifest's.")
-@click.option("--images", type=FOLDER, help="Real frames, at most 64 of a folder's, instead of golden ones.")
+@click.option(
+    "--level",
+    "levels",
+    type=click.Choice(["graph", "pipeline", "bus"]),
+    multiple=True,
+    help="graph: the networks alone; pipeline; bus: CONFIG's real daemon, a camera and a subscriber. Repeatable, side "
+    "by side; the outermost decides.  [default: pipeline]",
+)
+@click.option("--through-bus", is_flag=True, help="All three levels side by side.")
 @JSON
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Write the JSON into this file too.")
 def run(
@@ -70,8 +58,11 @@ def run(
     seconds: float | None,
     target_ms: float | None,
     images: Path | None,
+    levels: tuple[Level, ...],
+    through_bus: bool,
     as_json: bool,
     out: Path | None,
+    **arrivals: Any,
 ) -> None:
     """Time a model stage by stage against its targets at p99.
 
@@ -79,125 +70,42 @@ def run(
     network), score (output to boxes), patch (run by patches), frame (all of it); of a line: gate, the judge of each
     surface, run (all networks), frame. "p99 at most" is the upper bound at 99 % confidence, and it is what the target
     is compared with. With --engine all the row with the star decides, which is what the line would run.
+
+    Scenarios, after MLPerf inference: single, the next frame once the last is done; multi, one frame from each of
+    --cameras at once, the next ones once all are done; server, Poisson arrivals at --rate, the queue as long as it
+    gets; offline, all frames at hand, throughput alone; line, arrivals at --rate with --jitter-ms and --burst. In
+    multi, server and line a frame's target is that of `latency`: from the scheduled arrival to done, waiting included.
+    A frame is missed where it begins after the next arrival; a rate that is not kept is FAIL, and so is a frame that
+    the daemon loses or refuses.
     """
-    from rich.console import Console
+    try:
+        from rich.console import Console
 
-    from edge.bench.report import EXIT_CODES, print_report, to_json
+        from edge.bench.measure import LEVELS, measure, open_subject, raise_what_failed, write
+        from edge.bench.report import EXIT_CODES, TARGET_PERCENTILE, print_report, to_json
 
-    opened = open_subject(subject, engine, threads, device, target_ms)
-    report = measure(subject, opened, images, runs, seconds)
+        plan = make_plan(**arrivals)
+        wanted: frozenset[Level] = frozenset(LEVELS if through_bus else levels or ("pipeline",))
+        if "bus" in wanted and subject.is_dir():
+            raise click.UsageError("a bundle has no daemon; give a line's TOML file to go through the bus")
+        opened = open_subject(subject, engine, threads, device, target_ms, say_on_stderr)
+        report = measure(subject, opened, images, runs, seconds, say_on_stderr, TARGET_PERCENTILE, plan, wanted)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
     if out:
         write(out, to_json(report))
     if as_json:
         click.echo(to_json(report))
     else:
         print_report(report, Console(highlight=False))
+    if report.interrupted:
+        sys.exit(INTERRUPTED)
     raise_what_failed(report)
     sys.exit(EXIT_CODES[report.answer])
 
 
-class Opened(NamedTuple):
-    """What is timed. settings: a line's, with the command's own in place of its file's; golden: the frames to time it
-    with."""
-
-    kind: str
-    threads: int
-    device: str
-    bundles: list[Bundle]
-    settings: LineConfig | None
-    cases: list[Case]
-    golden: list[Frame]
-
-
-def open_subject(
-    subject: Path, engine: Wanted | None, threads: int | None, device: Device | None, target_ms: float | None
-) -> Opened:
-    """target_ms: a frame's, instead of all of the manifests'."""
-    from msgspec.structs import replace as changed
-
-    from edge.bench.load import bundle_cases, golden_frame, line_cases, line_frames
-    from edge.bundle import open_bundle
-    from edge.config import read_line
-    from edge.inspection.assemble import line_bundles
-
-    def aimed(cases: list[Case]) -> list[Case]:
-        return [replace(case, targets={"frame": target_ms}) for case in cases] if target_ms else cases
-
-    if subject.is_dir():
-        bundle = open_bundle(subject)
-        used = threads or 2, device or "auto"
-        cases = bundle_cases(bundle, engine or "auto", *used, say_on_stderr)
-        return Opened(bundle.manifest.kind, *used, [bundle], None, aimed(cases), [golden_frame(bundle)])
-    line = read_line(subject)
-    config = changed(line.config, threads=threads or line.config.threads, device=device or line.config.device)
-    config = changed(config, engine=engine) if engine and engine != "all" else config
-    line = changed(line, config=config)
-    cases = aimed(line_cases(line, engine or config.engine, say_on_stderr))
-    bundles = list(line_bundles(line).values())
-    return Opened("line", config.threads, config.device, bundles, config, cases, line_frames(line))
-
-
-def measure(
-    subject: Path,
-    opened: Opened,
-    images: Path | None,
-    runs: int | None,
-    seconds: float | None,
-    q: float | None = None,
-) -> Report:
-    """Time what was opened, and close it. q: the percentile, 0..1, that targets are compared at; None: p99."""
-    from edge.bench.load import image_frames
-    from edge.bench.report import TARGET_PERCENTILE, make_report
-    from edge.bench.sampling import take
-
-    q = q or TARGET_PERCENTILE
-    frames = image_frames(images) if images else opened.golden
-    with progress() as tell:
-        taken = take(opened.cases, frames, budget(runs, seconds, len(opened.golden), q), tell)
-    report = make_report(str(subject), opened.kind, opened.threads, len(frames), taken, q)
-    for case in opened.cases:
-        case.close()
-    return report
-
-
-def raise_what_failed(report: Report) -> None:
-    """Raises EngineError where what the line would run could not, or not to the end."""
-    for row in report.rows:
-        if row.chosen and row.why:
-            raise EngineError(f"{row.name}: {row.why}")
-
-
-def budget(runs: int | None, seconds: float | None, parts: int, q: float) -> Budget:
-    """parts: how many surfaces share the frames; each needs enough of them for the percentile q."""
-    from edge.bench.sampling import Budget
-    from edge.bench.statistics import samples_needed
-
-    if runs is None and seconds is None:
-        return Budget(parts * samples_needed(q), SECONDS)
-    return Budget(runs or float("inf"), seconds or float("inf"))
-
-
-@contextmanager
-def progress() -> Iterator[Callable[[str, float], None]]:
-    """A bar on stderr; it is told what is being done and the share that is done."""
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("", total=1.0)
-        yield lambda doing, share: bar.update(task, description=doing, completed=share)
-
-
-def write(path: Path, text: str) -> None:
-    try:
-        path.write_text(f"{text}\n")
-    except OSError as error:
-        raise DataError(f"cannot write {path}: {error.strerror}; give --out a file in a folder of yours") from error
-
-
 main.add_command(certify)
 main.add_command(check_certificate)
-
 
 if __name__ == "__main__":
     main()

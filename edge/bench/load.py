@@ -11,6 +11,7 @@ from typing import Literal
 import msgspec
 import numpy as np
 
+from edge.bench.open_loop import Serve
 from edge.bundle import Bundle, Graph
 from edge.config import Line
 from edge.engines.choose import choose, measure_all, to_try
@@ -24,6 +25,7 @@ from edge.records import Frame
 from edge.vision.files import find_images
 
 Wanted = Literal["auto", "onnx", "openvino", "litert", "all"]
+Level = Literal["graph", "pipeline", "bus"]
 Say = Callable[[str], None]
 Times = dict[str, int]
 
@@ -35,7 +37,9 @@ class Case:
     """One thing to time beside others. chosen: it is what the line would run. why: set where it cannot run here.
 
     look: runs one frame and returns nanoseconds per stage, `frame` being the whole; raises EngineError, ScoreError.
-    patches: a frame's, 0 for none. targets: p99 milliseconds per stage.
+    patches: a frame's, 0 for none. targets: p99 milliseconds per stage. level: how much of the line is in it. serve:
+    how it takes frames as they come, where that is not one after the other. batch: where it can run several frames at
+    once, what prepares so many and gives what runs them; the latter raises EngineError.
     """
 
     name: str
@@ -45,6 +49,9 @@ class Case:
     patches: int = 0
     targets: dict[str, float] = field(default_factory=dict)
     why: str = ""
+    level: Level = "pipeline"
+    serve: Serve | None = None
+    batch: Callable[[int], Callable[[], None]] | None = None
 
     def close(self) -> None:
         for session in {id(model.session): model.session for model in self.models}.values():

@@ -9,14 +9,17 @@ from rich.console import Console
 from rich.table import Table
 
 from edge import __version__
-from edge.bench.sampling import TURN, Samples
+from edge.bench.load import Level
+from edge.bench.sampling import SINGLE, Samples
+from edge.bench.scenarios import TURN, Plan, Scenario
 from edge.bench.statistics import CONFIDENCE, PERCENTILES, Answer, compare, percentile, samples_needed, upper_bound
 from edge.engines.choose import box_fingerprint, cache_folder
 
 STYLES: dict[Answer, str] = {"PASS": "green", "FAIL": "bold red", "INSUFFICIENT": "yellow"}
 EXIT_CODES: dict[Answer | None, int] = {"PASS": 0, None: 0, "FAIL": 1, "INSUFFICIENT": 3}
 TARGET_PERCENTILE = 0.99
-LAST_STAGES = ("prepare", "run", "score", "patch", "frame")  # shown in this order, a line's own stages before them
+# Shown in this order, a line's own stages before them.
+LAST_STAGES = ("prepare", "run", "score", "publish", "patch", "frame", "latency")
 
 
 class Ran(msgspec.Struct, frozen=True):
@@ -58,10 +61,25 @@ class Check(msgspec.Struct, frozen=True):
 class Row(msgspec.Struct, frozen=True):
     """One case. chosen: it is what the line would run, and its checks decide the report's answer. steady: the warm-up
     settled before its cap. at_s, frame_ms: every frame in order, seconds since the report's first one, and how long it
-    took; a turn is TURN of them. why: set where the case could not run, or not to the end."""
+    took; in closed loops a turn is TURN of them. why: set where the case could not run, or not to the end.
+
+    level: the networks alone, the pipeline, or the daemon through the bus. scenario, rate (frames a second that came, 0
+    in closed loops), rate_kept, missed (began after the next arrival, or never), lost, refused, queue (the most frames
+    that waited), throughput (frames a second), batch: as Samples has them. latency_ms: every frame's, in open loops.
+    Where the rate was not kept, or frames were lost or refused, its answer is FAIL, whatever the times are."""
 
     name: str
     chosen: bool
+    level: Level
+    scenario: Scenario
+    rate: float
+    rate_kept: bool
+    missed: int
+    lost: int
+    refused: int
+    queue: int
+    throughput: float
+    batch: int
     graphs: list[Ran]
     warm_up: int
     steady: bool
@@ -71,7 +89,12 @@ class Row(msgspec.Struct, frozen=True):
     checks: list[Check]
     at_s: list[float]
     frame_ms: list[float]
+    latency_ms: list[float]
     why: str
+
+    @property
+    def failed(self) -> bool:
+        return not self.rate_kept or bool(self.lost or self.refused)
 
 
 class Ratio(msgspec.Struct, frozen=True):
@@ -85,7 +108,8 @@ class Ratio(msgspec.Struct, frozen=True):
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """answer: of the chosen case's checks, the worst; None where there is no target."""
+    """plan: how the frames came. interrupted: by Ctrl-C.
+    answer: of the chosen case's checks, the worst; None where there is no target."""
 
     subject: str
     kind: str
@@ -94,15 +118,23 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     system: str
     threads: int
     images: int
+    plan: Plan
     turn: int = TURN
     confidence: float = CONFIDENCE
     rows: list[Row]
     ratios: list[Ratio]
+    interrupted: bool
     answer: Answer | None
 
 
 def make_report(
-    subject: str, kind: str, threads: int, images: int, taken: list[Samples], q: float = TARGET_PERCENTILE
+    subject: str,
+    kind: str,
+    threads: int,
+    images: int,
+    taken: list[Samples],
+    q: float = TARGET_PERCENTILE,
+    plan: Plan = SINGLE,
 ) -> Report:
     """q: the percentile, 0..1, that targets are compared at."""
     began = min((samples.at[0] for samples in taken if samples.at), default=0)
@@ -114,10 +146,16 @@ def make_report(
         system=platform.platform(),
         threads=threads,
         images=images,
+        plan=plan,
         rows=rows,
         ratios=_ratios(rows) if kind != "line" else [],
-        answer=_worst([check.answer for row in rows if row.chosen for check in row.checks]),
+        interrupted=any(samples.interrupted for samples in taken),
+        answer=_worst([answer for row in rows if row.chosen for answer in _answers(row)]),
     )
+
+
+def _answers(row: Row) -> list[Answer]:
+    return ["FAIL"] if row.failed else [check.answer for check in row.checks]
 
 
 def _row(samples: Samples, began: int, q: float) -> Row:
@@ -128,6 +166,16 @@ def _row(samples: Samples, began: int, q: float) -> Row:
     return Row(
         name=case.name,
         chosen=case.chosen,
+        level=case.level,
+        scenario=samples.scenario,
+        rate=samples.rate,
+        rate_kept=samples.rate_kept,
+        missed=samples.missed,
+        lost=samples.lost,
+        refused=samples.refused,
+        queue=samples.queue,
+        throughput=round(samples.throughput, 3),
+        batch=samples.batch,
         graphs=[
             Ran(m.manifest.name, m.bundle.sha256, m.graph.file, m.session.engine, m.session.device, m.graph.precision)
             for m in case.models
@@ -136,17 +184,27 @@ def _row(samples: Samples, began: int, q: float) -> Row:
         steady=samples.steady,
         frames=samples.frames,
         patches=case.patches,
-        stages={stage: _stage(values) for stage, values in milliseconds.items()},
-        checks=[_check(stage, milliseconds.get(stage, []), target, q) for stage, target in case.targets.items()],
+        stages={stage: _stage(values) for stage, values in milliseconds.items() if values},
+        checks=_checks(samples, milliseconds, q),
         at_s=[round((at - began) / 1e9, 6) for at in samples.at],
         frame_ms=[round(spent, 5) for spent in milliseconds.get("frame", [])],
-        why=samples.why,
+        latency_ms=[round(spent, 5) for spent in milliseconds.get("latency", [])],
+        why=samples.why or samples.detail,
     )
 
 
 def _stage(values: list[float]) -> Stage:
     p50, p90, p95, p99 = (percentile(values, q) for q in PERCENTILES)
     return Stage(len(values), p50, p90, p95, p99, upper_bound(values, TARGET_PERCENTILE))
+
+
+def _checks(samples: Samples, milliseconds: dict[str, list[float]], q: float) -> list[Check]:
+    """A frame's target is its latency's where there is one. Throughput alone has no percentile to compare."""
+    if samples.scenario == "offline":
+        return []
+    checked = {"frame": "latency"} if milliseconds.get("latency") else {}
+    named = [(checked.get(stage, stage), target) for stage, target in samples.case.targets.items()]
+    return [_check(stage, milliseconds.get(stage, []), target, q) for stage, target in named]
 
 
 def _check(stage: str, values: list[float], target: float, q: float) -> Check:
@@ -191,6 +249,11 @@ def print_report(report: Report, console: Console) -> None:
     console.print(table)
     if len(report.rows) > 1:
         console.print("* is what the line would run. Cases took turns in one run.")
+    for row in report.rows:
+        if row.frames:
+            console.print(
+                f"{row.name}: {_came(row, report.plan)}", style="bold red" if row.failed else "", markup=False
+            )
     for ratio in report.ratios:
         star = " *" if ratio.chosen else ""
         figures = f"INT8 {_ms(ratio.int8_ms)} ms, FP32 {_ms(ratio.fp32_ms)} ms"
@@ -198,8 +261,22 @@ def print_report(report: Report, console: Console) -> None:
     for row in report.rows:
         _print_remarks(row, console)
     _print_faster(report.rows, console)
-    if report.answer is None:
+    if report.plan.scenario == "offline":
+        console.print("offline is throughput alone; no target is compared")
+    elif report.answer is None:
         console.print("no target: give --target-ms, or [targets] in the manifest", markup=False)
+
+
+def _came(row: Row, plan: Plan) -> str:
+    """How the row's frames came and what became of them, in one line."""
+    at_once = f", {row.batch} at once" if plan.scenario == "offline" else ""
+    told = [f"{plan.described}{at_once}", f"{row.throughput:.4g} frames/s"]
+    if row.rate:
+        told += ["rate kept" if row.rate_kept else "RATE NOT KEPT: a frame takes longer than the rate allows"]
+        told += [f"{row.missed} of {row.frames} missed", f"longest queue {row.queue}"]
+    if row.level == "bus":
+        told += [f"{row.lost} lost", f"{row.refused} refused"]
+    return "; ".join(told)
 
 
 def _ms(value: float | None) -> str:
@@ -237,7 +314,9 @@ def _print_remarks(row: Row, console: Console) -> None:
 
 def _print_faster(rows: list[Row], console: Console) -> None:
     """Say so where the choice that the box keeps is not the fastest of this run."""
-    medians = {row.name: row.stages["frame"].p50_ms for row in rows if "frame" in row.stages}
+    medians = {
+        row.name: row.stages["frame"].p50_ms for row in rows if "frame" in row.stages and row.level == "pipeline"
+    }
     chosen = next((medians[row.name] for row in rows if row.chosen and row.name in medians), None)
     best = min(medians, key=lambda name: medians[name], default="")
     if chosen is not None and medians[best] < 0.8 * chosen:

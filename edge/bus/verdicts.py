@@ -45,6 +45,25 @@ class VerdictOutlet:
         self._socket.close()
 
 
+class VerdictInlet:
+    """Where a subscriber that also does other things takes a line's frame verdicts off the bus."""
+
+    def __init__(self, address: str, line: str) -> None:
+        """Connect. Raises BusError."""
+        self._socket = open_socket(zmq.SUB, address, bind=False, largest_part=VERDICT_BYTES, high_water=100_000)
+        self._socket.subscribe(f"verdict/{line}/")
+
+    def poll(self, milliseconds: int) -> bool:
+        return bool(self._socket.poll(milliseconds))
+
+    def receive(self) -> Verdict:
+        """Waits for one. Raises BusError where it is none."""
+        return read_verdict(self._socket.recv_multipart()[-1])
+
+    def close(self) -> None:
+        self._socket.close(0)
+
+
 def read_verdict(data: bytes) -> Verdict:
     """Raises BusError naming the field."""
     return _read(data, Verdict)

@@ -15,10 +15,11 @@ from typing import Any
 import msgspec
 import tomli_w
 
+import edge
 from edge.config import EngineName, Line, LineConfig
 from edge.errors import EdgeError
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(edge.__file__).resolve().parent.parent  # where `edge` is found, whatever folder one is in
 STOP_S = 10.0
 INFO = " INFO "  # in the log lines of `edge run`
 
