@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from edge import __version__
+from edge.bench.compare_cli import compare
 from edge.command import HELP, JSON, PATHS, Group, say_on_stderr
 from edge.errors import DataError, EngineError
 
@@ -36,6 +37,9 @@ def main() -> None:
     Exit codes: 0 PASS, or no target; 1 FAIL; 3 INSUFFICIENT, the sample is too small to say; 2 wrong usage; others as
     in `edge --help`.
     """
+
+
+main.add_command(compare)
 
 
 @main.command()
