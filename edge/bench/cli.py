@@ -13,6 +13,7 @@ import click
 
 from edge import __version__
 from edge.bench.compare_cli import compare
+from edge.bench.report_cli import report
 from edge.command import HELP, JSON, PATHS, Group, say_on_stderr
 from edge.errors import DataError, EngineError
 
@@ -40,6 +41,7 @@ def main() -> None:
 
 
 main.add_command(compare)
+main.add_command(report)
 
 
 @main.command()

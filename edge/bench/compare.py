@@ -157,7 +157,7 @@ def as_turns(frame_ms: list[float], turn: int) -> Floats:
 
 
 def change(old: Floats, new: Floats, allow: float) -> list[Change | None]:
-    """Of p50 and of p99; None for a percentile that the samples are too few for. old, new: milliseconds, [turns, turn]."""
+    """Of p50 and of p99; None where the samples are too few for it. old, new: milliseconds, [turns, turn]."""
     errors, drifts = (resampled_errors(old), resampled_errors(new)), (drifted(old), drifted(new))
     blocks = len(old) / block_length(old), len(new) / block_length(new)
     found: list[Change | None] = []

@@ -19,7 +19,7 @@ ALLOW = 0.05
 STYLES = {"SLOWER": "bold red", "UNSURE": "yellow", "FASTER": "green", "SAME": "green"}
 
 
-class Share(click.ParamType):
+class Share(click.ParamType[float]):
     """5% or 0.05, as 0.05."""
 
     name = "share"

@@ -32,7 +32,7 @@ def course(
 
 
 def row(name: str, frame_ms: list[float], **fields: Any) -> dict[str, Any]:
-    at = np.concatenate([[0.0], np.cumsum(frame_ms)[:-1]]) / 1e3
+    at = np.concatenate([[0.0], np.cumsum(frame_ms)])[: len(frame_ms)] / 1e3
     return {"name": name, "frames": len(frame_ms), "frame_ms": frame_ms, "at_s": at.tolist(), **fields}
 
 

@@ -42,7 +42,7 @@ def test_without_a_change_slower_and_faster_are_rare() -> None:
     wrong: Counter[str] = Counter()
     for seed in range(200):
         unrest = UNREST[seed % len(UNREST)]
-        found = verdicts(course(2 * seed, **unrest), course(2 * seed + 1, **unrest))  # type: ignore[arg-type]  # turns is an int
+        found = verdicts(course(2 * seed, **unrest), course(2 * seed + 1, **unrest))
         if found & {"SLOWER", "FASTER"}:
             wrong[str(unrest)] += 1
     assert wrong.total() <= 10, wrong
@@ -50,10 +50,7 @@ def test_without_a_change_slower_and_faster_are_rare() -> None:
 
 @pytest.mark.parametrize("unrest", [{"frame": 0.05}, {"ar": 0.05, "phi": 0.5}])
 def test_a_fifth_slower_is_found_in_eighty_turns_with_noise_of_five_percent(unrest: dict[str, float]) -> None:
-    found = [
-        verdicts(course(2 * seed, 80, **unrest), course(2 * seed + 1, 80, 12.0, **unrest))  # type: ignore[arg-type]
-        for seed in range(100)
-    ]
+    found = [verdicts(course(2 * seed, 80, **unrest), course(2 * seed + 1, 80, 12.0, **unrest)) for seed in range(100)]
     assert sum("SLOWER" in each for each in found) >= 95
     assert not any("FASTER" in each for each in found)
 
@@ -153,7 +150,7 @@ def test_two_boxes_are_called_two_boxes(tmp_path: Path) -> None:
     old = report(row("onnx", course(1), graphs=[ran]))
     new = report(row("onnx", course(1), graphs=[ran | {"sha256": "2"}]), box="another", threads=4, scenario="server")
     paths = write(tmp_path / "a.json", old), write(tmp_path / "b.json", new)
-    found = compare(*map(read_given, paths), 0.05)
+    found = compare(read_given(paths[0]), read_given(paths[1]), 0.05)
     assert found.differences == ["box: a box / another", "threads: 2 / 4", "scenario: None / server"]
     assert found.pairs[0].differences == ["b sha256: 1 / 2"]
     assert "two boxes" in called(*paths).stdout
