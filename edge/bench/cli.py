@@ -10,7 +10,9 @@ import click
 
 from edge import __version__
 from edge.bench.certify_cli import certify, check_certificate
+from edge.bench.compare_cli import compare
 from edge.bench.options import ABOVE_ZERO, INTERRUPTED, make_plan, shared
+from edge.bench.report_cli import report
 from edge.command import HELP, JSON, Group, say_on_stderr
 
 if TYPE_CHECKING:
@@ -89,23 +91,23 @@ def run(
         if "bus" in wanted and subject.is_dir():
             raise click.UsageError("a bundle has no daemon; give a line's TOML file to go through the bus")
         opened = open_subject(subject, engine, threads, device, target_ms, say_on_stderr)
-        report = measure(subject, opened, images, runs, seconds, say_on_stderr, TARGET_PERCENTILE, plan, wanted)
+        found = measure(subject, opened, images, runs, seconds, say_on_stderr, TARGET_PERCENTILE, plan, wanted)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
     if out:
-        write(out, to_json(report))
+        write(out, to_json(found))
     if as_json:
-        click.echo(to_json(report))
+        click.echo(to_json(found))
     else:
-        print_report(report, Console(highlight=False))
-    if report.interrupted:
+        print_report(found, Console(highlight=False))
+    if found.interrupted:
         sys.exit(INTERRUPTED)
-    raise_what_failed(report)
-    sys.exit(EXIT_CODES[report.answer])
+    raise_what_failed(found)
+    sys.exit(EXIT_CODES[found.answer])
 
 
-main.add_command(certify)
-main.add_command(check_certificate)
+for command in (certify, check_certificate, compare, report):
+    main.add_command(command)
 
 if __name__ == "__main__":
     main()

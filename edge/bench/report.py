@@ -108,8 +108,8 @@ class Ratio(msgspec.Struct, frozen=True):
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """plan: how the frames came. interrupted: by Ctrl-C.
-    answer: of the chosen case's checks, the worst; None where there is no target."""
+    """plan: how the frames came. interrupted: by Ctrl-C. answer: of the chosen case's checks, the worst; None where
+    there is no target."""
 
     subject: str
     kind: str
