@@ -24,7 +24,7 @@ class Ceiling(msgspec.Struct, frozen=True):
     """Thousand million operations a second, the best of some runs on so many threads; int8: None where ONNX Runtime,
     whose product it is, is not installed."""
 
-    fp32_gops: float
+    fp32_gflops: float
     int8_gops: float | None
     threads: int
 

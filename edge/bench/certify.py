@@ -31,6 +31,8 @@ from edge.inspection.certified import line_subject
 
 def check_targets(opened: Opened, plan: Plan) -> None:
     """Raises click.UsageError where there is no target at all, BundleError where one is no time that can be met."""
+    if opened.kind == "graph":
+        raise click.UsageError("a certificate is of a bundle or a line, whose files' digests it names; not of a graph")
     if plan.scenario == "offline":
         raise click.UsageError("offline is throughput alone: it has no latency to certify")
     targets = {stage: ms for case in opened.cases for stage, ms in case.targets.items()}

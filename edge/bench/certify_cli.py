@@ -41,6 +41,12 @@ PURPOSE = "a signed certificate"
     help="The engine that runs it.  [default: auto, or the config's]",
 )
 @click.option(
+    "--threads", type=click.IntRange(1, 256), help="Threads an engine may use.  [default: 2, or the config's]"
+)
+@click.option(
+    "--device", type=click.Choice(["auto", "cpu", "gpu"]), help="Where to run.  [default: auto, or the config's]"
+)
+@click.option(
     "--key",
     type=FILE,
     help="This box's private key, made where there is none.  [default: /etc/edge/bench.key, or ~/.config/edge's]",
@@ -70,7 +76,8 @@ def certify(
     from rich.console import Console
 
     from edge.bench.certify import certificate_of, check_targets, say_what_is_needed
-    from edge.bench.measure import measure, open_subject, raise_what_failed, write
+    from edge.bench.load import Asked
+    from edge.bench.measure import How, measure, open_subject, raise_what_failed, write
     from edge.bench.report import EXIT_CODES, print_report
     from edge.certificate import sign, to_json, told_target
     from edge.signing import box_key, default_key
@@ -79,10 +86,11 @@ def certify(
     q = round(percentile / 100, 6)
     own = box_key(key or default_key(), say_on_stderr)
     plan = make_plan(**arrivals)
-    opened = open_subject(subject, engine, threads, device, target_ms, say_on_stderr)
+    asked = Asked((engine,) if engine else (), (device,) if device else (), (), (threads,) if threads else ())
+    opened = open_subject(subject, asked, target_ms, say_on_stderr)
     check_targets(opened, plan)
     say_what_is_needed(runs, q, say_on_stderr)
-    report = measure(subject, opened, images, runs, seconds, say_on_stderr, q, plan)
+    report = measure(subject, opened, How(images, runs, seconds, q=q, plan=plan), say_on_stderr)
     if report.interrupted:
         sys.exit(INTERRUPTED)  # half a measurement is not signed
     if not as_json:

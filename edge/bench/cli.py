@@ -36,9 +36,39 @@ def main() -> None:
 @shared
 @click.option(
     "--engine",
+    "engines",
     type=click.Choice(["auto", "onnx", "openvino", "litert", "all"]),
-    help="all: every graph that this box can run, taking turns in one run.  [default: auto, or the config's]",
+    multiple=True,
+    help="all, or several: every graph that they can run, in turns.  [default: auto, or the config's]",
 )
+@click.option(
+    "--precision",
+    "precisions",
+    type=click.Choice(["fp32", "fp16", "int8"]),
+    multiple=True,
+    help="A bundle's graphs of this precision alone, on every engine asked for. Repeatable.",
+)
+@click.option(
+    "--threads",
+    type=click.IntRange(1, 256),
+    multiple=True,
+    help="Threads an engine may use. Repeatable.  [default: 2, or the config's]",
+)
+@click.option(
+    "--device",
+    "devices",
+    type=click.Choice(["auto", "cpu", "gpu"]),
+    multiple=True,
+    help="Where to run. Repeatable.  [default: auto, or the config's]",
+)
+@click.option(
+    "--batch",
+    "batches",
+    type=click.IntRange(1, 1024),
+    multiple=True,
+    help="So many frames at once, on the networks alone, as a row more. Repeatable.",
+)
+@click.option("--quick", is_flag=True, help="A first look in some ten seconds; seldom enough to sign.")
 @click.option("--target-ms", type=ABOVE_ZERO, help="A frame's p99 target, instead of all of the manifest's.")
 @click.option(
     "--level",
@@ -53,9 +83,12 @@ def main() -> None:
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Write the JSON into this file too.")
 def run(
     subject: Path,
-    engine: Wanted | None,
-    threads: int | None,
-    device: Device | None,
+    engines: tuple[Wanted, ...],
+    precisions: tuple[str, ...],
+    threads: tuple[int, ...],
+    devices: tuple[Device, ...],
+    batches: tuple[int, ...],
+    quick: bool,
     runs: int | None,
     seconds: float | None,
     target_ms: float | None,
@@ -68,10 +101,12 @@ def run(
 ) -> None:
     """Time a model stage by stage against its targets at p99.
 
-    BUNDLE is a bundle's folder, CONFIG a line's TOML file. Stages of a bundle: prepare (pixels to input), run (the
+    SUBJECT is a bundle's folder, a line's TOML file, or any ONNX, OpenVINO or TFLite graph, which is given noise in the
+    shapes that it declares. What is asked for side by side takes turns in one run, so that a drift of the machine hits
+    all alike. Stages of a bundle: prepare (pixels to input), run (the
     network), score (output to boxes), patch (run by patches), frame (all of it); of a line: gate, the judge of each
     surface, run (all networks), frame. "p99 at most" is the upper bound at 99 % confidence, and it is what the target
-    is compared with. With --engine all the row with the star decides, which is what the line would run.
+    is compared with. Rows with a star decide: what the line would run; of a graph file all.
 
     Scenarios, after MLPerf inference: single, the next frame once the last is done; multi, one frame from each of
     --cameras at once, the next ones once all are done; server, Poisson arrivals at --rate, the queue as long as it
@@ -83,15 +118,17 @@ def run(
     try:
         from rich.console import Console
 
-        from edge.bench.measure import LEVELS, measure, open_subject, raise_what_failed, write
-        from edge.bench.report import EXIT_CODES, TARGET_PERCENTILE, print_report, to_json
+        from edge.bench.load import Asked
+        from edge.bench.measure import LEVELS, How, measure, open_subject, raise_what_failed, write
+        from edge.bench.report import EXIT_CODES, print_report, to_json
 
         plan = make_plan(**arrivals)
         wanted: frozenset[Level] = frozenset(LEVELS if through_bus else levels or ("pipeline",))
-        if "bus" in wanted and subject.is_dir():
-            raise click.UsageError("a bundle has no daemon; give a line's TOML file to go through the bus")
-        opened = open_subject(subject, engine, threads, device, target_ms, say_on_stderr)
-        found = measure(subject, opened, images, runs, seconds, say_on_stderr, TARGET_PERCENTILE, plan, wanted)
+        if "bus" in wanted and subject.suffix != ".toml":
+            raise click.UsageError("no line, no daemon; give a line's TOML file to go through the bus")
+        asked = Asked(engines, devices, precisions, threads, batches)
+        how = How(images, runs, seconds, quick, plan=plan, levels=wanted, batches=batches)
+        found = measure(subject, open_subject(subject, asked, target_ms, say_on_stderr), how, say_on_stderr)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
     if out:

@@ -14,7 +14,7 @@ from edge.errors import DataError
 
 
 class GivenRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One case, see report.Row. gops: 10^9 operations of the networks for one frame; None where nobody counted."""
+    """One case, see report.Row. gops: 10^9 operations of the stage `run`; None where nobody counted."""
 
     name: str
     chosen: bool = False

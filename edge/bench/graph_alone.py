@@ -72,6 +72,21 @@ def graph_case(case: Case, frames: Sequence[Frame]) -> Case:
     return replace(case, name=f"{case.name} graph alone", look=look, targets=targets, level="graph", batch=batch)
 
 
+def batch_case(case: Case, size: int) -> Case:
+    """The networks alone on so many frames at once. case: of `graph_case`. run: all of them; frame: one's share."""
+    assert case.batch is not None  # graph_case
+    run = case.batch(size)
+    gops = case.gops * size if case.gops else None
+
+    def look(_: Frame) -> Times:
+        started = perf_counter_ns()
+        run()
+        spent = perf_counter_ns() - started
+        return {"run": spent, "frame": spent // size}
+
+    return replace(case, name=f"{case.name}, batch {size}", look=look, patches=0, targets={}, batch=None, gops=gops)
+
+
 class Batch:
     """Several frames' batches, those of one session joined. Called, it runs them."""
 

@@ -11,12 +11,15 @@ import msgspec
 from rich.console import Console
 from rich.progress import Progress
 
-from edge.bench.graph_alone import graph_case
+from edge.bench import ceiling, watch
+from edge.bench.graph_alone import batch_case, graph_case
+from edge.bench.graph_cases import file_cases, no_frame
+from edge.bench.graph_file import READ_BY
 from edge.bench.load import (
+    Asked,
     Case,
     Level,
     Say,
-    Wanted,
     bundle_cases,
     golden_frame,
     image_frames,
@@ -31,11 +34,11 @@ from edge.bench.statistics import samples_needed
 from edge.bench.through_bus import THROUGH, bus_case
 from edge.bundle import Bundle, open_bundle
 from edge.config import Line, read_line
-from edge.engines.session import Device
 from edge.errors import DataError, EdgeError, EngineError
 from edge.inspection.assemble import line_bundles
 from edge.records import Frame
 
+QUICK_S, QUICK_WARM_UP_S = 6.0, 0.5  # of each case the latter: a first look takes some ten seconds
 LEVELS: tuple[Level, ...] = ("graph", "pipeline", "bus")  # the outermost one decides
 
 
@@ -54,76 +57,96 @@ class Opened:
     target_ms: float | None
 
 
-def open_subject(
-    subject: Path,
-    engine: Wanted | None,
-    threads: int | None,
-    device: Device | None,
-    target_ms: float | None,
-    say: Say,
-) -> Opened:
-    """A bundle's folder or a line's TOML file. Raises BundleError, ConfigError, EngineError, MissingExtra."""
+def open_subject(subject: Path, asked: Asked, target_ms: float | None, say: Say) -> Opened:
+    """A bundle's folder, a line's TOML file, or a graph. Raises BundleError, ConfigError, DataError, EngineError,
+    MissingExtra."""
+    threads, device = asked.threads[0] if asked.threads else 2, asked.devices[0] if asked.devices else "auto"
     if subject.is_dir():
         bundle = open_bundle(subject)
-        used = threads or 2, device or "auto"
-        cases = bundle_cases(bundle, engine or "auto", *used, say)
-        return Opened(
-            bundle.manifest.kind, *used, [bundle], None, aimed(cases, target_ms), [golden_frame(bundle)], target_ms
-        )
-    line = read_line(subject)
-    changed = msgspec.structs.replace
-    config = changed(line.config, threads=threads or line.config.threads, device=device or line.config.device)
-    config = changed(config, engine=engine) if engine and engine != "all" else config
-    line = changed(line, config=config)
-    cases = line_cases(line, engine or config.engine, say)
+        cases = aimed(bundle_cases(bundle, asked, say), target_ms)
+        golden = [golden_frame(bundle)]
+        return Opened(bundle.manifest.kind, threads, device, [bundle], None, cases, golden, target_ms)
+    if subject.suffix in READ_BY:
+        cases = aimed(file_cases(subject, asked), target_ms)
+        return Opened("graph", threads, device, [], None, cases, [no_frame()], target_ms)
+    if asked.precisions:
+        raise DataError(f"{subject} is a line, whose bundles' graphs are chosen by measurement; leave out --precision")
+    line = with_settings(read_line(subject), asked)
     bundles = list(line_bundles(line).values())
-    frames = line_frames(line)
-    return Opened("line", config.threads, config.device, bundles, line, aimed(cases, target_ms), frames, target_ms)
+    cases, golden = aimed(line_cases(line, asked, say), target_ms), line_frames(line)
+    return Opened("line", line.config.threads, line.config.device, bundles, line, cases, golden, target_ms)
+
+
+def with_settings(line: Line, asked: Asked) -> Line:
+    """The line with what is asked for in place of its file's own; the first where it is several."""
+    config, changed = line.config, msgspec.structs.replace
+    config = changed(config, threads=asked.threads[0]) if asked.threads else config
+    config = changed(config, device=asked.devices[0]) if asked.devices else config
+    one = asked.engines[0] if len(asked.engines) == 1 else "all"
+    return changed(line, config=config if one == "all" else changed(config, engine=one))
 
 
 def aimed(cases: list[Case], target_ms: float | None) -> list[Case]:
     return [replace(case, targets={"frame": target_ms}) for case in cases] if target_ms else cases
 
 
-def measure(
-    subject: Path,
-    opened: Opened,
-    images: Path | None,
-    runs: int | None,
-    seconds: float | None,
-    say: Say,
-    q: float = TARGET_PERCENTILE,
-    plan: Plan = SINGLE,
-    levels: frozenset[Level] = frozenset({"pipeline"}),
-) -> Report:
-    """Time what was opened, and close it. q: the percentile, 0..1, that targets are compared at."""
+@dataclass(frozen=True)
+class How:
+    """How it is measured. images: a folder of frames, golden ones where None. runs, seconds: when it ends. q: the
+    percentile, 0..1, that targets are compared at. batches: of frames at once, on the networks alone."""
+
+    images: Path | None = None
+    runs: int | None = None
+    seconds: float | None = None
+    quick: bool = False
+    q: float = TARGET_PERCENTILE
+    plan: Plan = SINGLE
+    levels: frozenset[Level] = frozenset({"pipeline"})
+    batches: tuple[int, ...] = ()
+
+
+def measure(subject: Path, opened: Opened, how: How, say: Say) -> Report:
+    """Time what was opened, and close it."""
     with ExitStack() as stack:
         for case in opened.cases:
             stack.callback(case.close)
-        frames = image_frames(images) if images else opened.golden
+        frames = image_frames(how.images) if how.images else opened.golden
         cases = opened.cases
-        if levels != {"pipeline"}:
-            cases = aimed(at_levels(stack, opened, frames, levels, plan.cameras, say), opened.target_ms)
+        if opened.kind != "graph" and (how.levels != {"pipeline"} or how.batches):
+            cases = aimed(at_levels(stack, opened, frames, how, say), opened.target_ms)
         with progress() as tell:
-            taken = take(cases, frames, budget(runs, seconds, len(opened.golden), q), tell, plan)
-        return make_report(str(subject), opened.kind, opened.threads, len(frames), taken, q, plan)
+            before = watch.read()
+            taken = take(cases, frames, budget(how, len(opened.golden)), tell, how.plan)
+            machine = watch.judge(before, watch.read())
+        return make_report(
+            str(subject),
+            opened.kind,
+            opened.threads,
+            len(frames),
+            taken,
+            how.q,
+            how.plan,
+            machine,
+            ceiling.measure(opened.threads),
+        )
 
 
-def at_levels(
-    stack: ExitStack, opened: Opened, frames: list[Frame], wanted: frozenset[Level], cameras: int, say: Say
-) -> list[Case]:
+def at_levels(stack: ExitStack, opened: Opened, frames: list[Frame], how: How, say: Say) -> list[Case]:
     """The cases at each level that is wanted. stack: ends the daemon."""
     cases: list[Case] = []
+    wanted = how.levels | ({"graph"} if how.batches else set())
     if "graph" in wanted:
-        cases += [graph_case(case, frames) for case in opened.cases if not case.why]
+        alone = [graph_case(case, frames) for case in opened.cases if not case.why]
+        cases += alone if "graph" in how.levels else []
+        cases += [batch_case(case, size) for case in alone for size in how.batches]
     if "pipeline" in wanted:
         cases += opened.cases
     if "bus" in wanted and opened.line:
-        alone = next(case for case in opened.cases if case.chosen)
+        own = next(case for case in opened.cases if case.chosen)
         try:
-            cases.append(stack.enter_context(bus_case(opened.line, alone, frames, cameras, say)))
+            cases.append(stack.enter_context(bus_case(opened.line, own, frames, how.plan.cameras, say)))
         except EdgeError as error:
-            cases.append(replace(alone, name=f"{alone.name} {THROUGH}", level="bus", models=[], why=str(error)))
+            cases.append(replace(own, name=f"{own.name} {THROUGH}", level="bus", models=[], why=str(error)))
     decides = [level for level in LEVELS if level in wanted][-1]
     return [replace(case, chosen=case.chosen and case.level == decides) for case in cases]
 
@@ -135,11 +158,13 @@ def raise_what_failed(report: Report) -> None:
             raise EngineError(f"{row.name}: {row.why}")
 
 
-def budget(runs: int | None, seconds: float | None, parts: int, q: float) -> Budget:
-    """parts: how many surfaces share the frames; each needs enough of them for the percentile q."""
-    if runs is None and seconds is None:
-        return Budget(parts * samples_needed(q), SECONDS)
-    return Budget(runs or float("inf"), seconds or float("inf"))
+def budget(how: How, parts: int) -> Budget:
+    """parts: how many surfaces share the frames; each needs enough of them for the percentile."""
+    if how.quick:
+        return Budget(how.runs or float("inf"), QUICK_S, QUICK_WARM_UP_S)
+    if how.runs is None and how.seconds is None:
+        return Budget(parts * samples_needed(how.q), SECONDS)
+    return Budget(how.runs or float("inf"), how.seconds or float("inf"))
 
 
 @contextmanager

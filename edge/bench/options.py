@@ -19,13 +19,7 @@ ABOVE_ZERO = click.FloatRange(min=0, min_open=True)
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
 OPTIONS = (
-    click.argument("subject", type=PATHS, metavar="BUNDLE|CONFIG"),
-    click.option(
-        "--threads", type=click.IntRange(1, 256), help="Threads an engine may use.  [default: 2, or the config's]"
-    ),
-    click.option(
-        "--device", type=click.Choice(["auto", "cpu", "gpu"]), help="Where to run.  [default: auto, or the config's]"
-    ),
+    click.argument("subject", type=PATHS, metavar="SUBJECT"),
     click.option(
         "--runs", type=click.IntRange(min=1), help="End after as many frames of each.  [default: what it needs]"
     ),

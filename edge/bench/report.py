@@ -9,16 +9,31 @@ from rich.console import Console
 from rich.table import Table
 
 from edge import __version__
+from edge.bench.ceiling import Ceiling
 from edge.bench.load import Level
-from edge.bench.sampling import SINGLE, Samples
+from edge.bench.sampling import Samples
 from edge.bench.scenarios import TURN, Plan, Scenario
-from edge.bench.statistics import CONFIDENCE, PERCENTILES, Answer, compare, percentile, samples_needed, upper_bound
+from edge.bench.statistics import (
+    CONFIDENCE,
+    PERCENTILES,
+    Answer,
+    autocorrelation,
+    compare,
+    drift,
+    percentile,
+    ratio_of_turns,
+    samples_needed,
+    turns_of,
+    upper_bound,
+)
+from edge.bench.watch import Machine
 from edge.engines.choose import box_fingerprint, cache_folder
 
 STYLES: dict[Answer, str] = {"PASS": "green", "FAIL": "bold red", "INSUFFICIENT": "yellow"}
 EXIT_CODES: dict[Answer | None, int] = {"PASS": 0, None: 0, "FAIL": 1, "INSUFFICIENT": 3}
 TARGET_PERCENTILE = 0.99
 # Shown in this order, a line's own stages before them.
+MOST_DRIFT, MOST_ALIKE = 0.05, 0.3
 LAST_STAGES = ("prepare", "run", "score", "publish", "patch", "frame", "latency")
 
 
@@ -66,7 +81,10 @@ class Row(msgspec.Struct, frozen=True):
     level: the networks alone, the pipeline, or the daemon through the bus. scenario, rate (frames a second that came, 0
     in closed loops), rate_kept, missed (began after the next arrival, or never), lost, refused, queue (the most frames
     that waited), throughput (frames a second), batch: as Samples has them. latency_ms: every frame's, in open loops.
-    Where the rate was not kept, or frames were lost or refused, its answer is FAIL, whatever the times are."""
+    Where the rate was not kept, or frames were lost or refused, its answer is FAIL, whatever the times are.
+
+    gops: 10^9 operations of what the stage `run` is; None where nobody counted. remarks: what speaks against the
+    figures."""
 
     name: str
     chosen: bool
@@ -90,6 +108,8 @@ class Row(msgspec.Struct, frozen=True):
     at_s: list[float]
     frame_ms: list[float]
     latency_ms: list[float]
+    gops: float | None
+    remarks: list[str]
     why: str
 
     @property
@@ -98,18 +118,20 @@ class Row(msgspec.Struct, frozen=True):
 
 
 class Ratio(msgspec.Struct, frozen=True):
-    """INT8 beside FP32 on one engine: medians of the network's own time in milliseconds, and FP32 / INT8."""
+    """One row beside another: how many times as long the other's frames take as the first row's, turn by turn, with the
+    interval at 95 % confidence."""
 
-    engine: str
-    fp32_ms: float
-    int8_ms: float
+    row: str
+    other: str
     ratio: float
-    chosen: bool
+    low: float
+    high: float
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """plan: how the frames came. interrupted: by Ctrl-C. answer: of the chosen case's checks, the worst; None where
-    there is no target."""
+    """plan: how the frames came. ratios: of the first chosen row that ran to each other one. machine: what it did
+    meanwhile. ceiling: what it can do. interrupted: by Ctrl-C. answer: of the chosen cases' checks, the worst; None
+    where there is no target."""
 
     subject: str
     kind: str
@@ -123,6 +145,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     confidence: float = CONFIDENCE
     rows: list[Row]
     ratios: list[Ratio]
+    machine: Machine
+    ceiling: Ceiling
     interrupted: bool
     answer: Answer | None
 
@@ -133,12 +157,14 @@ def make_report(
     threads: int,
     images: int,
     taken: list[Samples],
-    q: float = TARGET_PERCENTILE,
-    plan: Plan = SINGLE,
+    q: float,
+    plan: Plan,
+    machine: Machine,
+    ceiling: Ceiling,
 ) -> Report:
     """q: the percentile, 0..1, that targets are compared at."""
     began = min((samples.at[0] for samples in taken if samples.at), default=0)
-    rows = [_row(samples, began, q) for samples in taken]
+    rows = [_row(samples, began, q, plan) for samples in taken]
     return Report(
         subject=subject,
         kind=kind,
@@ -148,7 +174,9 @@ def make_report(
         images=images,
         plan=plan,
         rows=rows,
-        ratios=_ratios(rows) if kind != "line" else [],
+        ratios=_ratios(rows),
+        machine=machine,
+        ceiling=ceiling,
         interrupted=any(samples.interrupted for samples in taken),
         answer=_worst([answer for row in rows if row.chosen for answer in _answers(row)]),
     )
@@ -158,7 +186,7 @@ def _answers(row: Row) -> list[Answer]:
     return ["FAIL"] if row.failed else [check.answer for check in row.checks]
 
 
-def _row(samples: Samples, began: int, q: float) -> Row:
+def _row(samples: Samples, began: int, q: float, plan: Plan) -> Row:
     case = samples.case
     milliseconds = {stage: [spent / 1e6 for spent in values] for stage, values in samples.stages.items()}
     if case.patches and "run" in milliseconds:
@@ -189,6 +217,8 @@ def _row(samples: Samples, began: int, q: float) -> Row:
         at_s=[round((at - began) / 1e9, 6) for at in samples.at],
         frame_ms=[round(spent, 5) for spent in milliseconds.get("frame", [])],
         latency_ms=[round(spent, 5) for spent in milliseconds.get("latency", [])],
+        gops=case.gops,
+        remarks=_unrest(milliseconds.get("frame", []), plan),
         why=samples.why or samples.detail,
     )
 
@@ -218,19 +248,28 @@ def _worst(answers: list[Answer]) -> Answer | None:
     return next((answer for answer in order if answer in answers), None)
 
 
+def _unrest(frame_ms: list[float], plan: Plan) -> list[str]:
+    """The bounds suppose that frames are independent, of one and the same machine: what says that they are not."""
+    if plan.open_loop:
+        return []
+    told, moved, alike = [], drift(turns_of(frame_ms, TURN)), autocorrelation(frame_ms)
+    if moved is not None and abs(moved - 1) > MOST_DRIFT:
+        told.append(f"the second half took {moved:.2f} times as long as the first: the machine drifted")
+    if alike > MOST_ALIKE:
+        told.append(
+            f"neighbouring frames are alike (autocorrelation {alike:.2f}): the bound supposes that they are not"
+        )
+    return told
+
+
 def _ratios(rows: list[Row]) -> list[Ratio]:
-    """For each engine that ran both precisions; the fastest graph where it ran several of one."""
-    ms: dict[tuple[str, str], float] = {}
-    chosen = {row.graphs[0].engine for row in rows if row.chosen and row.graphs}
-    for row in rows:
-        if "run" in row.stages and row.graphs:
-            key = row.graphs[0].engine, row.graphs[0].precision
-            ms[key] = min(row.stages["run"].p50_ms, ms.get(key, float("inf")))
-    engines = [engine for engine, precision in ms if precision == "int8" and (engine, "fp32") in ms]
-    return [
-        Ratio(engine, ms[engine, "fp32"], ms[engine, "int8"], ms[engine, "fp32"] / ms[engine, "int8"], engine in chosen)
-        for engine in engines
-    ]
+    """Where frames come one after the other: then a turn of one case is beside the same turn of the next."""
+    ran = [row for row in rows if row.frame_ms and row.scenario == "single"]
+    star = next((row for row in ran if row.chosen), None)
+    if star is None:
+        return []
+    found = [(row, ratio_of_turns(turns_of(row.frame_ms, TURN), turns_of(star.frame_ms, TURN))) for row in ran]
+    return [Ratio(star.name, row.name, *ratio) for row, ratio in found if ratio and row is not star]
 
 
 def to_json(report: Report) -> str:
@@ -255,16 +294,33 @@ def print_report(report: Report, console: Console) -> None:
                 f"{row.name}: {_came(row, report.plan)}", style="bold red" if row.failed else "", markup=False
             )
     for ratio in report.ratios:
-        star = " *" if ratio.chosen else ""
-        figures = f"INT8 {_ms(ratio.int8_ms)} ms, FP32 {_ms(ratio.fp32_ms)} ms"
-        console.print(f"{ratio.engine}{star}: {figures}: {ratio.ratio:.2f} times as fast")
+        figures = f"{ratio.ratio:.2f} times as long as {ratio.row} ({ratio.low:.2f} to {ratio.high:.2f})"
+        console.print(f"{ratio.other} takes {figures}", markup=False)
     for row in report.rows:
         _print_remarks(row, console)
     _print_faster(report.rows, console)
+    _print_machine(report, console)
     if report.plan.scenario == "offline":
         console.print("offline is throughput alone; no target is compared")
     elif report.answer is None:
         console.print("no target: give --target-ms, or [targets] in the manifest", markup=False)
+
+
+def _print_machine(report: Report, console: Console) -> None:
+    machine, ceiling = report.machine, report.ceiling
+    watts = "" if machine.watts is None else f", {machine.watts:g} W"
+    int8 = "" if ceiling.int8_gops is None else f", {ceiling.int8_gops:.0f} in INT8"
+    told = f"{machine.memory_mb:.0f} MB, at most {machine.peak_mb:.0f}{watts}"
+    console.print(f"{told}; this machine's ceiling: {ceiling.fp32_gflops:.0f} Gop/s in FP32{int8}", markup=False)
+    for row in report.rows:
+        if row.gops and "run" in row.stages:
+            reached = row.gops / row.stages["run"].p50_ms * 1e3
+            int8_ran = bool(row.graphs) and row.graphs[0].precision == "int8"
+            roof = ceiling.int8_gops if int8_ran else ceiling.fp32_gflops
+            share = f", {reached / roof:.0%} of it" if roof else ""
+            console.print(f"{row.name}: {row.gops:.3g} Gop, {reached:.0f} Gop/s{share}", markup=False)
+    for remark in machine.remarks:
+        console.print(remark, style="yellow", markup=False)
 
 
 def _came(row: Row, plan: Plan) -> str:
@@ -301,6 +357,8 @@ def _add_row(table: Table, row: Row) -> None:
 def _print_remarks(row: Row, console: Console) -> None:
     if row.why:
         console.print(f"{row.name}: {row.why}", style="yellow", markup=False)
+    for remark in row.remarks:
+        console.print(f"{row.name}: {remark}", style="yellow", markup=False)
     if row.frames and not row.steady:
         console.print(f"{row.name}: not steady after {row.warm_up} frames of warm-up; is the box busy?", style="yellow")
     for check in row.checks:

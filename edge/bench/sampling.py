@@ -81,10 +81,12 @@ class Samples:
 
 @dataclass(frozen=True)
 class Budget:
-    """Ends once every case had `runs` frames or `seconds` have passed, whichever comes first."""
+    """Ends once every case had `runs` frames or `seconds` have passed, whichever comes first; a case's warm-up after
+    `warm_up_s` at the latest."""
 
     runs: float
     seconds: float
+    warm_up_s: float = WARM_UP_S
 
 
 Turn = Callable[[Samples, Iterator[Frame]], None]
@@ -117,7 +119,7 @@ def _measure(
 ) -> None:
     for samples, source in taken:
         tell(f"warming up {samples.case.name}", 0.0)
-        _guarded(_warm_up, samples, source)
+        _guarded(partial(_warm_up, budget.warm_up_s), samples, source)
         if plan.scenario == "offline":
             _guarded(_best_batch, samples, source)
     began = monotonic()
@@ -140,9 +142,9 @@ def _guarded(work: Turn, samples: Samples, frames: Iterator[Frame]) -> None:
             samples.why = str(error)
 
 
-def _warm_up(samples: Samples, frames: Iterator[Frame]) -> None:
+def _warm_up(most_s: float, samples: Samples, frames: Iterator[Frame]) -> None:
     """Windows of ten frames until three medians agree, or the cap."""
-    ends = monotonic() + WARM_UP_S
+    ends = monotonic() + most_s
     windows: list[float] = []
     while not steady(windows) and len(windows) < MOST_WINDOWS and monotonic() < ends:
         windows.append(median(samples.case.look(next(frames))["frame"] for _ in range(WINDOW)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import cv2
@@ -138,10 +139,55 @@ def test_every_graph_takes_its_turn(exported: Path) -> None:
     assert ran == {(e, str(g.precision)) for e, own in graphs.items() for g in own if g.precision != "fp16"}
     assert [row["chosen"] for row in report["rows"]].count(True) == 1
     assert {row["name"].split("/")[1] for row in report["rows"]} <= {"cpu", "gpu"}
-    assert {ratio["engine"] for ratio in report["ratios"]} == {
-        engine for engine, precision in ran if precision == "int8"
-    }
-    assert all(ratio["ratio"] == pytest.approx(ratio["fp32_ms"] / ratio["int8_ms"]) for ratio in report["ratios"])
+    star = next(row["name"] for row in report["rows"] if row["chosen"])
+    assert {ratio["row"] for ratio in report["ratios"]} <= {star}
+
+
+def test_threads_precisions_and_batches_stand_side_by_side(small: Path) -> None:
+    options = ("--threads", 1, "--threads", 2, "--precision", "fp32", "--batch", 4, "--runs", 48, "--json")
+    done = bench(small / "smoother", "--engine", "onnx", *options)
+    assert done.exit_code == 0, done.stderr
+    report = json.loads(done.stdout)
+    names = [row["name"] for row in report["rows"]]
+    assert names == [
+        "onnx/cpu/fp32, 1 threads graph alone, batch 4",
+        "onnx/cpu/fp32, 2 threads graph alone, batch 4",
+        "onnx/cpu/fp32, 1 threads",
+        "onnx/cpu/fp32, 2 threads",
+    ]
+    (star,) = (row for row in report["rows"] if row["chosen"])
+    assert star["name"] == "onnx/cpu/fp32, 1 threads"
+    assert {ratio["other"] for ratio in report["ratios"]} == {*names} - {star["name"]}
+    assert all(ratio["low"] <= ratio["ratio"] <= ratio["high"] for ratio in report["ratios"])
+    batch = report["rows"][0]["stages"]
+    assert batch["frame"]["p50_ms"] == pytest.approx(batch["run"]["p50_ms"] / 4, rel=0.01)
+
+
+def test_a_bare_graph_is_timed_on_every_engine_that_reads_it_with_each_batch(small: Path) -> None:
+    done = bench(small / "smoother" / "model.onnx", "--batch", 1, "--batch", 3, "--runs", 16, "--json")
+    assert done.exit_code == 0, done.stderr
+    report = json.loads(done.stdout)
+    engines = [engine for engine in ("onnx", "openvino") if installed(engine)]
+    names = [row["name"] for row in report["rows"]]
+    assert names == [f"{engine}/cpu batch {batch}" for engine in engines for batch in (1, 3)]
+    assert report["kind"] == "graph" and all(row["level"] == "graph" for row in report["rows"])
+    assert report["ceiling"]["fp32_gflops"] > 1 and report["machine"]["memory_mb"] > 10
+    assert bench(small / "smoother" / "model.onnx", "--target-ms", 1e-6, "--runs", 16).exit_code == 1
+
+
+def test_what_is_no_graph_and_what_a_line_has_not_is_said(small: Path, tmp_path: Path) -> None:
+    (tmp_path / "text.onnx").write_text("no graph")
+    done = bench(tmp_path / "text.onnx", "--runs", 8)
+    assert done.exit_code == 12 and "text.onnx" in done.stderr
+    assert bench(small / "line.toml", "--precision", "int8").exit_code == 16
+    assert bench(small / "smoother", "--engine", "onnx", "--precision", "int8").exit_code == 12
+
+
+def test_a_first_look_is_quick(small: Path) -> None:
+    began = time.monotonic()
+    done = bench(small / "smoother", "--quick", "--json")
+    assert done.exit_code == 0 and time.monotonic() - began < 15
+    assert json.loads(done.stdout)["rows"][0]["frames"] >= 8
 
 
 def test_the_table_names_the_manifests_target(exported: Path) -> None:

@@ -19,13 +19,16 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
+from edge.bench.ceiling import Ceiling
 from edge.bench.cli import main
-from edge.bench.load import Case, line_cases, line_frames
+from edge.bench.load import Asked, Case, line_cases, line_frames
 from edge.bench.open_loop import in_turn, wait_until
-from edge.bench.report import make_report
+from edge.bench.report import Report, make_report
 from edge.bench.sampling import BATCHES, Budget, Samples, take
 from edge.bench.scenarios import Plan
 from edge.bench.through_bus import bus_case
+from edge.bench.watch import judge as judge_machine
+from edge.bench.watch import read as read_machine
 from edge.config import Line
 from edge.errors import EngineError
 from edge.records import Frame
@@ -125,6 +128,11 @@ def test_offline_takes_the_batch_that_gives_most_and_none_that_the_graph_refuses
     assert 400 < samples.throughput < 8 / 0.011
 
 
+def reported(samples: Samples, plan: Plan) -> Report:
+    machine = judge_machine(read_machine(), read_machine())
+    return make_report("slow", "line", 1, 1, [samples], 0.99, plan, machine, Ceiling(1.0, None, 1))
+
+
 def test_a_server_at_twice_its_capacity_has_a_growing_latency_and_does_not_keep_the_rate() -> None:
     plan = Plan("server", 2 / SERVICE_S)
     (samples,) = take([Case("slow", True, slow, targets={"frame": 1e6})], [FRAME], Budget(300, 10), quiet, plan)
@@ -133,7 +141,7 @@ def test_a_server_at_twice_its_capacity_has_a_growing_latency_and_does_not_keep_
     assert all(later > 1.2 * earlier for earlier, later in pairwise(quarters)), quarters
     assert samples.throughput < 0.7 * plan.rate
     assert samples.queue > 50 and samples.missed > 200 and not samples.rate_kept
-    report = make_report("slow", "line", 1, 1, [samples], plan=plan)
+    report = reported(samples, plan)
     assert report.answer == "FAIL", "whatever the target"
 
 
@@ -236,7 +244,7 @@ def test_a_daemon_that_refuses_frames_fails(small_line: Line, tmp_path: Path) ->
 
 
 def test_a_daemon_that_dies_leaves_its_samples_and_the_pipeline_goes_on(small_line: Line) -> None:
-    (alone,) = line_cases(small_line, "onnx", lambda _: None)
+    (alone,) = line_cases(small_line, Asked(("onnx",)), lambda _: None)
     frames = line_frames(small_line)
 
     def kill_daemon(doing: str, share: float) -> None:
