@@ -11,7 +11,8 @@ from math import ceil
 from pathlib import Path
 from typing import Any
 
-import torch
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # torch's threads would spin beside the engines'
+import torch  # it reads that as it loads
 
 from tools.rivals_judges import Recipe
 
@@ -33,8 +34,8 @@ from anomalib.models import EfficientAd, Padim, Patchcore  # noqa: E402
 from anomalib.pre_processing import PreProcessor  # noqa: E402
 from torchvision.transforms.v2 import Compose, Normalize, Resize  # noqa: E402
 
-logging.getLogger("anomalib").setLevel(logging.ERROR)
-logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+for _name in ("anomalib", "lightning", "lightning.pytorch", "lightning.fabric", "torch.onnx"):
+    logging.getLogger(_name).setLevel(logging.ERROR)
 
 LITE0_MEAN, LITE0_STD = 127 / 255, 128 / 255
 BATCH = 8

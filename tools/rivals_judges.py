@@ -227,7 +227,7 @@ def judges_table(report: JudgesReport) -> Table:
 
 def named(contender: str, why: str) -> str:
     """With the mark of what weakens it, which `remarks` explains."""
-    return contender + {LENT: " [1]", DRAWN: " [2]"}.get(why, "")
+    return contender + {LENT: " (1)", DRAWN: " (2)"}.get(why, "")
 
 
 def _share(value: float | None) -> str:
@@ -236,7 +236,7 @@ def _share(value: float | None) -> str:
 
 def remarks(report: JudgesReport) -> list[str]:
     whys = {row.why for row in report.rows}
-    said = [f"[{mark}] {why}" for mark, why in ((1, LENT), (2, DRAWN)) if why in whys]
+    said = [f"({mark}) {why}" for mark, why in ((1, LENT), (2, DRAWN)) if why in whys]
     few = f"at most {report.train_images} good images" if report.train_images else "all good images"
     return [*said, NOT_TAUGHT, f"rivals see {report.size} px and were fitted to {few} of a surface", report.bound]
 
