@@ -39,6 +39,7 @@ for _name in ("anomalib", "lightning", "lightning.pytorch", "lightning.fabric", 
 
 LITE0_MEAN, LITE0_STD = 127 / 255, 128 / 255
 BATCH = 8
+OPSET = {"opset_version": 18}  # what the exporter writes; anomalib's 14 has it fail at turning the graph back
 CORESET = 0.1  # anomalib's, of all patches
 MODELS: dict[str, Any] = {"padim": Padim, "patchcore": Patchcore}
 
@@ -86,7 +87,7 @@ def taught(recipe: Recipe, good: Sequence[Path], folder: Path, size: int, out: P
         for path in good:
             (Path(links) / path.name).symlink_to(path.resolve())
         engine.fit(model=model, datamodule=images(links, folder))
-    return Path(engine.export(model=model, export_type=ExportType.OPENVINO, export_root=out))
+    return Path(engine.export(model=model, export_type=ExportType.OPENVINO, export_root=out, onnx_kwargs=OPSET))
 
 
 def images(good: str, folder: Path) -> Any:
@@ -109,7 +110,7 @@ def drawn(recipe: Recipe, good: int, size: int, out: Path) -> Path:
     if recipe.kind == "efficientad":
         before = EfficientAd.configure_pre_processor((size, size))
         model = EfficientAd(visualizer=False, post_processor=False, pre_processor=before)
-        return Path(model.to_openvino(out))
+        return Path(model.to_openvino(out, onnx_kwargs=OPSET))
     options = {"n_features": recipe.features} if recipe.features else {}
     before = MODELS[recipe.kind].configure_pre_processor((size, size))
     model = MODELS[recipe.kind](
@@ -128,7 +129,7 @@ def drawn(recipe: Recipe, good: int, size: int, out: Path) -> Path:
     else:
         per_image = len(embeddings) // 4
         model.model.memory_bank = torch.randn(ceil(CORESET * good * per_image), embeddings.shape[1])
-    return Path(model.to_openvino(out))
+    return Path(model.to_openvino(out, onnx_kwargs=OPSET))
 
 
 class AnomalibJudge:
