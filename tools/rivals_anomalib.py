@@ -14,6 +14,7 @@ from typing import Any
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # torch's threads would spin beside the engines'
 import torch  # it reads that as it loads
 
+from edge.errors import EngineError
 from tools.rivals_judges import Recipe
 
 # torchvision's file on the package index is built for CUDA, so that its operators cannot be loaded beside a torch for
@@ -39,7 +40,9 @@ for _name in ("anomalib", "lightning", "lightning.pytorch", "lightning.fabric", 
 
 LITE0_MEAN, LITE0_STD = 127 / 255, 128 / 255
 BATCH = 8
-OPSET = {"opset_version": 18}  # what the exporter writes; anomalib's 14 has it fail at turning the graph back
+# One frame at a time, of any size: with an open batch PatchCore's graph comes out for two. The opset is what the exporter
+# writes; at anomalib's own 14 it fails at turning the graph back.
+EXPORT = {"opset_version": 18, "dynamic_axes": {"input": {2: "height", 3: "width"}}}
 CORESET = 0.1  # anomalib's, of all patches
 MODELS: dict[str, Any] = {"padim": Padim, "patchcore": Patchcore}
 
@@ -87,7 +90,7 @@ def taught(recipe: Recipe, good: Sequence[Path], folder: Path, size: int, out: P
         for path in good:
             (Path(links) / path.name).symlink_to(path.resolve())
         engine.fit(model=model, datamodule=images(links, folder))
-    return Path(engine.export(model=model, export_type=ExportType.OPENVINO, export_root=out, onnx_kwargs=OPSET))
+    return Path(engine.export(model=model, export_type=ExportType.OPENVINO, export_root=out, onnx_kwargs=dict(EXPORT)))
 
 
 def images(good: str, folder: Path) -> Any:
@@ -110,7 +113,7 @@ def drawn(recipe: Recipe, good: int, size: int, out: Path) -> Path:
     if recipe.kind == "efficientad":
         before = EfficientAd.configure_pre_processor((size, size))
         model = EfficientAd(visualizer=False, post_processor=False, pre_processor=before)
-        return Path(model.to_openvino(out, onnx_kwargs=OPSET))
+        return Path(model.to_openvino(out, onnx_kwargs=dict(EXPORT)))
     options = {"n_features": recipe.features} if recipe.features else {}
     before = MODELS[recipe.kind].configure_pre_processor((size, size))
     model = MODELS[recipe.kind](
@@ -129,7 +132,7 @@ def drawn(recipe: Recipe, good: int, size: int, out: Path) -> Path:
     else:
         per_image = len(embeddings) // 4
         model.model.memory_bank = torch.randn(ceil(CORESET * good * per_image), embeddings.shape[1])
-    return Path(model.to_openvino(out, onnx_kwargs=OPSET))
+    return Path(model.to_openvino(out, onnx_kwargs=dict(EXPORT)))
 
 
 class AnomalibJudge:
@@ -142,4 +145,7 @@ class AnomalibJudge:
         return read_image(path, as_tensor=False)
 
     def score(self, image: object) -> float:
-        return float(self.inferencer.predict(image).pred_score.item())
+        try:
+            return float(self.inferencer.predict(image).pred_score.item())
+        except RuntimeError as error:
+            raise EngineError(f"anomalib's inferencer failed: {' '.join(str(error).split())}") from error
