@@ -40,8 +40,8 @@ for _name in ("anomalib", "lightning", "lightning.pytorch", "lightning.fabric", 
 
 LITE0_MEAN, LITE0_STD = 127 / 255, 128 / 255
 BATCH = 8
-# One frame at a time, of any size: with an open batch PatchCore's graph comes out for two. The opset is what the exporter
-# writes; at anomalib's own 14 it fails at turning the graph back.
+# One frame at a time, of any size: with an open batch PatchCore's graph comes out for two. The opset is the exporter's
+# own; at anomalib's 14 it fails at turning the graph back.
 EXPORT = {"opset_version": 18, "dynamic_axes": {"input": {2: "height", 3: "width"}}}
 CORESET = 0.1  # anomalib's, of all patches
 MODELS: dict[str, Any] = {"padim": Padim, "patchcore": Patchcore}
