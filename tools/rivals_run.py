@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,9 +53,10 @@ def exported(recipe: Recipe, root: Path, surface: str, good: Sequence[Path], wan
     done = out / "weights" / "openvino" / "model.xml"
     if done.is_file():
         return done
-    if recipe.weights == "lent":
-        return taught(recipe, good, root / surface, wanted.size, out)
-    return drawn(recipe, len(good), wanted.size, out)
+    with redirect_stdout(sys.stderr):  # the exporter talks, and stdout may be for --json
+        if recipe.weights == "lent":
+            return taught(recipe, good, root / surface, wanted.size, out)
+        return drawn(recipe, len(good), wanted.size, out)
 
 
 def judge_surface(
