@@ -30,14 +30,17 @@ WHEEL = re.compile(
 )
 
 
-def ensure(extras: Iterable[str], constraints: Path = CONSTRAINTS) -> Path:
+def ensure(
+    extras: Iterable[str], constraints: Path = CONSTRAINTS, home: Path | None = None, also: tuple[str, ...] = ()
+) -> Path:
     """The Python of an environment that has the package, editable, with these extras at least, under these pins.
 
-    What was installed before stays. Ends the process with a sentence where the environment cannot be made.
+    home: its folder where it is another than the checkout's own. also: packages that no extra names. What was installed
+    before stays. Ends the process with a sentence where the environment cannot be made.
     """
-    home = Path(os.environ.get("EDGE_VENV") or ROOT / ".venv").absolute()
+    home = (home or Path(os.environ.get("EDGE_VENV") or ROOT / ".venv")).absolute()
     python, stamp = home / "bin" / "python", home / STAMP
-    digest = _digest(constraints)
+    digest = _digest(constraints, also)
     old = _read(stamp)
     if python.exists() and old.get("digest") == digest and set(extras) <= set(old["extras"]):
         return python
@@ -46,7 +49,7 @@ def ensure(extras: Iterable[str], constraints: Path = CONSTRAINTS) -> Path:
     _say(f"installing edge with {', '.join(wanted)} into {home}; the first time takes a minute or two")
     _make(home)
     requirement = f"{ROOT}[{','.join(wanted)}]"
-    _pip(python, "--constraint", str(constraints), "--editable", requirement)
+    _pip(python, "--constraint", str(constraints), "--editable", requirement, *also)
     stamp.write_text(json.dumps({"digest": digest, "extras": wanted}))
     return python
 
@@ -58,9 +61,9 @@ def enter(extras: Iterable[str], packages: Iterable[str]) -> None:
         os.execv(python, [str(python), *sys.argv])
 
 
-def _digest(constraints: Path) -> str:
+def _digest(constraints: Path, also: tuple[str, ...]) -> str:
     """Of all that an environment hangs on: the checkout's place, what it asks for, the pins."""
-    digest = hashlib.sha256(str(ROOT).encode())
+    digest = hashlib.sha256(" ".join([str(ROOT), *also]).encode())
     for path in (ROOT / "pyproject.toml", constraints):
         digest.update(path.read_bytes())
     return digest.hexdigest()

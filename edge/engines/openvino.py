@@ -25,7 +25,10 @@ class OpenvinoSession:
 
     def _run(self, batch: Floats) -> tuple[Floats, ...]:
         try:
-            results = self._request.infer([batch], share_inputs=True, share_outputs=True)
+            given = np.ascontiguousarray(batch)  # shared, not copied: it has to live until the run is over
+            # infer([batch]) spends 0.1 ms on finding out what it was given.
+            self._request.set_input_tensor(ov.Tensor(given, shared_memory=True))
+            results = self._request.infer(share_outputs=True)
         except RuntimeError as error:
             raise EngineError(f"OpenVINO failed while running: {error}") from error
         return tuple(np.asarray(results[out]) for out in self._outputs)

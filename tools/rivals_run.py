@@ -1,0 +1,108 @@
+"""The run of `tools/bench-rivals judges`: fit and export what is not there yet, then judge every frame by all."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from contextlib import redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.progress import Progress
+
+from edge.errors import DataError
+from tools.rivals_judges import (
+    OURS,
+    RECIPES,
+    Contender,
+    JudgesReport,
+    OurJudge,
+    Recipe,
+    Row,
+    images_of,
+    report_of,
+    rows_of,
+    spread,
+    take_turns,
+)
+
+PACKAGES = ("anomalib", "openvino", "onnxruntime", "timm", "torch", "torchvision")
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """bundles: the folder of edge's `nearest-<surface>`. size: pixels, what rivals see. train_images, frames: a
+    surface's, at most; 0 is all. drawn_frames: of those by which drawn weights are timed. work: kept for the next run.
+    """
+
+    bundles: Path
+    work: Path
+    threads: int
+    size: int
+    train_images: int
+    frames: int
+    drawn_frames: int
+
+
+def exported(recipe: Recipe, root: Path, surface: str, good: Sequence[Path], wanted: Wanted) -> Path:
+    """The .xml file; what an earlier run left is used again."""
+    from tools.rivals_anomalib import drawn, taught
+
+    out = wanted.work / f"{surface}-{recipe.name.replace(' ', '-')}-{wanted.size}-{len(good)}"
+    done = out / "weights" / "openvino" / "model.xml"
+    if done.is_file():
+        return done
+    with redirect_stdout(sys.stderr):  # the exporter talks, and stdout may be for --json
+        if recipe.weights == "lent":
+            return taught(recipe, good, root / surface, wanted.size, out)
+        return drawn(recipe, len(good), wanted.size, out)
+
+
+def judge_surface(
+    root: Path,
+    surface: str,
+    recipes: Sequence[Recipe],
+    wanted: Wanted,
+    bar: Progress,
+) -> list[Row]:
+    """Raises DataError, BundleError, EngineError."""
+    from tools.rivals_anomalib import AnomalibJudge
+
+    good, samples = images_of(root, surface)
+    good = spread(good, wanted.train_images)
+    picked = spread(samples, wanted.frames)
+    if not good or not picked:
+        raise DataError(f"{root / surface} has {len(good)} good images to teach with and {len(picked)} to judge")
+    task = bar.add_task(surface, total=1.0)
+    ours = OurJudge(wanted.bundles / f"nearest-{surface}", wanted.threads, bar.console.print)
+    contenders: dict[str, Contender] = {OURS: ours}
+    for recipe in recipes:
+        bar.update(task, description=f"{surface}: making {recipe.name}")
+        made = exported(recipe, root, surface, good, wanted)
+        contenders[recipe.name] = AnomalibJudge(made, wanted.threads)
+
+    def tell(what: str, share: float) -> None:
+        bar.update(task, description=f"{surface}: {what}", completed=share)
+
+    few = {recipe.name: wanted.drawn_frames for recipe in recipes if recipe.weights == "drawn"}
+    taken = take_turns(contenders, [sample.path for sample in picked], few, tell)
+    bar.update(task, description=surface, completed=1.0)
+    return rows_of(surface, taken, [sample.defective for sample in picked], recipes)
+
+
+def run_judges(root: Path, surfaces: list[str], rivals: list[str], wanted: Wanted, bar: Progress) -> JudgesReport:
+    """All paths absolute: anomalib's inferencer keeps its cache in the current folder, which becomes the work folder.
+    Raises DataError, BundleError, EngineError."""
+    wanted.work.mkdir(parents=True, exist_ok=True)
+    os.chdir(wanted.work)
+    recipes = [recipe for recipe in RECIPES if recipe.kind in rivals]
+    rows = [row for surface in surfaces for row in judge_surface(root, surface, recipes, wanted, bar)]
+    return report_of(
+        surfaces,
+        rows,
+        size=wanted.size,
+        train_images=wanted.train_images,
+        threads=wanted.threads,
+        packages=PACKAGES,
+    )
