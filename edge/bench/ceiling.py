@@ -38,6 +38,12 @@ def measure(threads: int) -> Ceiling:
     return Ceiling(round(fp32, 1), _int8(threads), threads)
 
 
+def higher(one: Ceiling, other: Ceiling) -> Ceiling:
+    """Of two measurements, as a busy neighbour only ever takes."""
+    int8 = [value for value in (one.int8_gops, other.int8_gops) if value is not None]
+    return Ceiling(max(one.fp32_gflops, other.fp32_gflops), max(int8, default=None), one.threads)
+
+
 def _int8(threads: int) -> float | None:
     if not installed("onnx"):
         return None

@@ -84,7 +84,9 @@ def batch_case(case: Case, size: int) -> Case:
         spent = perf_counter_ns() - started
         return {"run": spent, "frame": spent // size}
 
-    return replace(case, name=f"{case.name}, batch {size}", look=look, patches=0, targets={}, batch=None, gops=gops)
+    return replace(
+        case, name=f"{case.name}, batch {size}", look=look, patches=0, targets={}, batch=None, gops=gops, at_once=size
+    )
 
 
 class Batch:

@@ -33,7 +33,9 @@ def file_cases(path: Path, asked: Asked) -> list[Case]:
         try:
             run, where = open_file(path, engine, threads, device, batch)
             name = f"{engine}/{where}{end}"
-            cases.append(Case(name, True, _timed(run, batch), level="graph", gops=gops * batch if gops else None))
+            cases.append(
+                Case(name, True, _timed(run, batch), level="graph", gops=gops * batch if gops else None, at_once=batch)
+            )
         except EdgeError as error:
             cases.append(lost_case(f"{engine}/{device}{end}", True, error))
     return cases

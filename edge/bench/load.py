@@ -43,7 +43,7 @@ class Case:
     patches: a frame's, 0 for none. targets: p99 milliseconds per stage. level: how much of the line is in it. serve:
     how it takes frames as they come, where that is not one after the other. batch: where it can run several frames at
     once, what prepares so many and gives what runs them; the latter raises EngineError. gops: 10^9 operations of what
-    the stage `run` is, None where nobody counted.
+    the stage `run` is, None where nobody counted. at_once: frames of one look.
     """
 
     name: str
@@ -57,6 +57,7 @@ class Case:
     serve: Serve | None = None
     batch: Callable[[int], Callable[[], None]] | None = None
     gops: float | None = None
+    at_once: int = 1
 
     def close(self) -> None:
         for session in {id(model.session): model.session for model in self.models}.values():

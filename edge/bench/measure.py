@@ -115,6 +115,7 @@ def measure(subject: Path, opened: Opened, how: How, say: Say) -> Report:
         if opened.kind != "graph" and (how.levels != {"pipeline"} or how.batches):
             cases = aimed(at_levels(stack, opened, frames, how, say), opened.target_ms)
         with progress() as tell:
+            roof = ceiling.measure(opened.threads)
             before = watch.read()
             taken = take(cases, frames, budget(how, len(opened.golden)), tell, how.plan)
             machine = watch.judge(before, watch.read())
@@ -127,7 +128,7 @@ def measure(subject: Path, opened: Opened, how: How, say: Say) -> Report:
             how.q,
             how.plan,
             machine,
-            ceiling.measure(opened.threads),
+            ceiling.higher(roof, ceiling.measure(opened.threads)),
         )
 
 

@@ -203,7 +203,7 @@ def _row(samples: Samples, began: int, q: float, plan: Plan) -> Row:
         refused=samples.refused,
         queue=samples.queue,
         throughput=round(samples.throughput, 3),
-        batch=samples.batch,
+        batch=max(samples.batch, case.at_once),
         graphs=[
             Ran(m.manifest.name, m.bundle.sha256, m.graph.file, m.session.engine, m.session.device, m.graph.precision)
             for m in case.models
@@ -255,7 +255,7 @@ def _unrest(frame_ms: list[float], plan: Plan) -> list[str]:
     told, moved, alike = [], drift(turns_of(frame_ms, TURN)), autocorrelation(frame_ms)
     if moved is not None and abs(moved - 1) > MOST_DRIFT:
         told.append(f"the second half took {moved:.2f} times as long as the first: the machine drifted")
-    if alike > MOST_ALIKE:
+    if alike > max(MOST_ALIKE, 3 / max(len(frame_ms), 1) ** 0.5):
         told.append(
             f"neighbouring frames are alike (autocorrelation {alike:.2f}): the bound supposes that they are not"
         )
@@ -287,7 +287,8 @@ def print_report(report: Report, console: Console) -> None:
         _add_row(table, row)
     console.print(table)
     if len(report.rows) > 1:
-        console.print("* is what the line would run. Cases took turns in one run.")
+        star = "decides" if report.kind == "graph" else "is what the line would run"
+        console.print(f"* {star}. Cases took turns in one run.")
     for row in report.rows:
         if row.frames:
             console.print(

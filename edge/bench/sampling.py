@@ -76,7 +76,8 @@ class Samples:
 
     def took(self, elapsed_ns: int) -> None:
         self.elapsed_ns += elapsed_ns
-        self.throughput = self.frames / (self.elapsed_ns / 1e9) if self.elapsed_ns > 0 else 0.0
+        shown = self.frames * self.case.at_once
+        self.throughput = shown / (self.elapsed_ns / 1e9) if self.elapsed_ns > 0 else 0.0
 
 
 @dataclass(frozen=True)
