@@ -39,7 +39,7 @@ from tools.rivals_judges import (
     spread,
     take_turns,
 )
-from tools.rivals_ratio import Ratio, fewest_pairs, ratio_of, trimmed, verdict
+from tools.rivals_ratio import Ratio, fewest_pairs, ratio_of, verdict
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 
@@ -66,7 +66,6 @@ def rivals(repository: Path, *arguments: object) -> subprocess.CompletedProcess[
 
 def test_six_pairs_are_the_fewest_and_ten_lose_one_at_each_end() -> None:
     assert fewest_pairs() == 6
-    assert (trimmed(5), trimmed(6), trimmed(9), trimmed(10), trimmed(30)) == (None, 0, 1, 1, 9)
 
 
 def test_the_interval_misses_the_true_ratio_in_at_most_one_of_twenty_runs() -> None:

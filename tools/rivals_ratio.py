@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
-from math import comb
 from statistics import median
 from typing import Literal
 
 import msgspec
+
+from edge.bench.statistics import ratio_of_turns
 
 Answer = Literal["AGREE", "DIFFER", "UNSURE"]
 CONFIDENCE = 0.95
@@ -23,33 +25,15 @@ class Ratio(msgspec.Struct, frozen=True):
 
 
 def ratio_of(ours: Sequence[float], theirs: Sequence[float]) -> Ratio:
-    """Ours over theirs, pair by pair, so that a drift of the machine which hits both falls out.
-
-    The interval is of order statistics: it asks nothing of the ratios but that they are independent, and one pair that
-    a neighbour disturbed does not widen it. Each ratio lies below the true median with probability one half.
-    """
-    ratios = sorted(a / b for a, b in zip(ours, theirs, strict=True))
-    cut = trimmed(len(ratios))
-    low, high = (None, None) if cut is None else (ratios[cut], ratios[-1 - cut])
-    return Ratio(median(ratios), low, high, len(ratios))
+    """Ours over theirs, pair by pair, so that a drift of the machine which hits both falls out."""
+    found = ratio_of_turns(ours, theirs, CONFIDENCE)
+    if found is None:
+        return Ratio(median(a / b for a, b in zip(ours, theirs, strict=True)), None, None, len(ours))
+    return Ratio(found.median, found.low, found.high, len(ours))
 
 
-def trimmed(pairs: int, confidence: float = CONFIDENCE) -> int | None:
-    """How many to leave out at each end, so that those between hold the median with this confidence; None: too few."""
-    cut, outside = None, 0.0
-    for index in range(pairs // 2):
-        outside += 2 * comb(pairs, index) / 2**pairs
-        if outside > 1 - confidence:
-            break
-        cut = index
-    return cut
-
-
-def fewest_pairs(confidence: float = CONFIDENCE) -> int:
-    pairs = 1
-    while trimmed(pairs, confidence) is None:
-        pairs += 1
-    return pairs
+def fewest_pairs() -> int:
+    return next(pairs for pairs in itertools.count(1) if ratio_of_turns([1.0] * pairs, [1.0] * pairs, CONFIDENCE))
 
 
 def verdict(found: Ratio, within: float) -> Answer:

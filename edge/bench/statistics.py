@@ -93,7 +93,7 @@ def ratio_of_turns(first: Sequence[float], second: Sequence[float], confidence: 
     outside = int(np.searchsorted(_binomial_cdf(len(ratios), 0.5), (1 - confidence) / 2, side="right")) if ratios else 0
     if not outside:
         return None
-    return Ratio(percentile(ratios, 0.5), ratios[outside - 1], ratios[-outside])
+    return Ratio(float(np.median(ratios)), ratios[outside - 1], ratios[-outside])
 
 
 def turns_of(samples: Sequence[float], size: int) -> list[float]:
