@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from edge.bundle import open_bundle
 from edge.engines.choose import Row, common_engine
 from edge.inspection.assemble import own_rows
+
+pytestmark = pytest.mark.usefixtures("vnni")  # figures by hand, of INT8 on every engine
 
 
 def test_a_judge_of_sixteen_tiles_weighs_as_much_and_only_by_graphs_that_it_has(exported_models: Path) -> None:

@@ -153,8 +153,10 @@ def test_nncf_gives_layers_back_to_float_that_int8_hurts_more_than_is_allowed() 
     graph = to_onnx(to_program(TwoHeads().eval(), torch.from_numpy(images[:2])), ("score", "map"))
     probes = [images[n : n + 1] for n in range(len(images))]
     *_, strict = quantize_openvino(graph, images, probes, allowed=1e-6)
-    *_, lenient = quantize_openvino(graph, images, probes, allowed=9.0)
-    assert len(strict) == 3 and lenient == []
+    assert len(strict) == 3
+    if not int8_overflows():  # there nothing is near enough
+        *_, lenient = quantize_openvino(graph, images, probes, allowed=9.0)
+        assert lenient == []
 
 
 def test_int8_weights_are_there(made: tuple[nn.Module, tuple[str, ...], Floats, dict[str, bytes]]) -> None:
