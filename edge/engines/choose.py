@@ -18,7 +18,7 @@ import msgspec
 from edge import __version__
 from edge.bundle import Bundle, Graph
 from edge.engines.processor import info, int8_overflows
-from edge.engines.session import ENGINES, OVERFLOWING, PACKAGES, Device, Engine, installed, readable
+from edge.engines.session import ENGINES, PACKAGES, READS, Device, Engine, installed, readable
 from edge.errors import EngineError, MissingExtra
 
 DISTRIBUTIONS = ("onnxruntime", "onnxruntime-gpu", "openvino", "ai-edge-litert", "tflite-runtime")
@@ -151,7 +151,9 @@ def choose(bundle: Bundle, wanted: str, rows: list[Row], common: Engine | None =
     ran = [row for row in own if row.ms is not None]
     if not ran:
         check_installed(wanted)
-        why = "; ".join(f"{row.engine} {row.file}: {row.why}" for row in rows if row.why) or _no_graph(wanted)
+        why = "; ".join(f"{row.engine} {row.file}: {row.why}" for row in rows if row.why) or why_none(
+            wanted, bundle.manifest.graph
+        )
         raise EngineError(f"no graph of {bundle.path} runs on engine {wanted!r} here: {why}")
 
     def cost(row: Row) -> tuple[float, bool]:
@@ -163,9 +165,13 @@ def choose(bundle: Bundle, wanted: str, rows: list[Row], common: Engine | None =
     return best.engine, graphs[best.engine, best.file]
 
 
-def _no_graph(wanted: str) -> str:
-    if wanted in OVERFLOWING and int8_overflows():
-        return "no graph for it but perhaps INT8, which overflows on a processor without VNNI; give it FP32, or LiteRT"
+def why_none(wanted: str, graphs: Iterable[Graph]) -> str:
+    """Why no engine that is wanted (`auto`: any) reads one of these."""
+    engines = [engine for engine in ENGINES if wanted in ("auto", engine)]
+    unfit = [g.file for g in graphs if g.precision == "int8" and any(g.format in READS[e] for e in engines)]
+    if unfit and int8_overflows():
+        told = f"{', '.join(unfit)} overflows on a processor without VNNI"
+        return f"{told}; give it an FP32 graph, or LiteRT's INT8"
     return "no graph for it"
 
 

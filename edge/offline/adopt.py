@@ -16,6 +16,7 @@ import msgspec
 
 from edge.bundle import MANIFEST, Bundle, Scoring, Thresholds, Training
 from edge.config import Name
+from edge.engines.choose import why_none
 from edge.engines.session import ENGINES, Engine, installed
 from edge.errors import BundleError, EngineError, MissingExtra
 from edge.offline.adopt_answer import Plan, choose_answers
@@ -143,4 +144,5 @@ def _reader(trial: Bundle) -> Engine:
         rows += verify_bundle(trial, [engine])
         if rows and rows[-1].ok:
             return engine
-    raise EngineError(f"no engine here reads the imported graph: {'; '.join(f'{r.engine}: {r.detail}' for r in rows)}")
+    why = "; ".join(f"{r.engine}: {r.detail}" for r in rows) or why_none("auto", trial.manifest.graph)
+    raise EngineError(f"no engine here reads the imported graph: {why}")

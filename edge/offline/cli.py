@@ -281,7 +281,7 @@ def verify(
     unread = {path.name for path in bundles} - {row["bundle"] for row in rows}
     if unread:
         raise EngineError(
-            f"no engine installed here reads a graph of {', '.join(sorted(unread))}; nothing was verified"
+            f"no engine here reads a graph of {', '.join(sorted(unread))} (INT8 without VNNI?); nothing was verified"
         )
     if as_json:
         click.echo(to_json(rows))

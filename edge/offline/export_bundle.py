@@ -159,7 +159,7 @@ def read_onnx(path: Path) -> bytes:
     try:
         model = onnx.load_from_string(graph)
         onnx.checker.check_model(model)
-    except (DecodeError, onnx.checker.ValidationError) as error:
+    except (DecodeError, onnx.checker.ValidationError, ValueError) as error:  # a name that is no UTF-8
         raise DataError(f"{path} is no whole ONNX file: {str(error).strip().splitlines()[0]}") from error
     return graph
 

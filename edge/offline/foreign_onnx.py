@@ -185,8 +185,15 @@ class OnnxNetwork:
         return [
             f"{name} ({node.domain or 'ai.onnx'}.{node.op_type})"
             for name, node in named
-            if not onnx.defs.has(node.op_type, node.domain) and (node.op_type, node.domain) not in own
+            if (node.op_type, node.domain) not in own and not _defined(node)
         ]
+
+
+def _defined(node: NodeProto) -> bool:
+    try:
+        return bool(onnx.defs.has(node.op_type, node.domain))
+    except TypeError:  # a name that is no UTF-8
+        return False
 
 
 def _value(name: str, kind: int, sides: tuple[int, ...]) -> onnx.ValueInfoProto:

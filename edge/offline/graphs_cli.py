@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from edge.command import JSON, PATHS, need, to_json
+from edge.errors import EngineError
 
 # What exporters and quantisers are made of: the extra `train`.
 EXPORTERS = ("torch", "litert_torch", "onnx", "onnxscript", "onnxslim", "onnxruntime", "openvino")
@@ -116,7 +117,8 @@ def quantize(
     if as_json:
         search = {"whole": int8.search.whole, "left": int8.search.left, "layers": int8.search.layers}
         files = {name: len(data) for name, data in int8.files.items()}
-        click.echo(to_json({"bundle": str(bundle), "recipe": str(where), "files": files, "search": search}))
+        told = {"bundle": str(bundle), "recipe": str(where), "files": files, "left_out": int8.left_out}
+        click.echo(to_json({**told, "search": search}))
     else:
         print_tables([layers_table(int8)], [*notes(int8), f"calibrated on {drawn.count} images: {where}"])
 
@@ -191,6 +193,12 @@ def parity(
     if dropped:
         found = without(found, drop_graphs(opened, dropped))
         click.echo(f"dropped: {', '.join(dropped)}", err=True)
+    left = [file for file in found.unchecked if file not in dropped]
+    if left and (record or into):
+        raise EngineError(
+            f"{', '.join(left)}: not run, as INT8 of ONNX Runtime and OpenVINO overflows on a processor without VNNI; "
+            "nothing is recorded before they are checked on one that has it, or taken out of the bundle"
+        )
     if record or drop or into:
         folds = f" --fold {fold}" if fold is not None else ""
         set_parity(bundle, for_manifest(found, f"edge parity BUNDLE DATA{folds}", dropped))

@@ -30,6 +30,10 @@ from edge.offline.tflite_layers import arithmetic, layer_name, with_weights
 from edge.vision.image import InputRule
 
 PROBES = 24  # inputs that the search looks at
+NO_FORMAT = (
+    "a processor without VNNI makes INT8 for LiteRT alone, and there is no TFLite graph: quantise on one with VNNI, or "
+    "export the bundle from its .pt2"
+)
 FORMATS: tuple[Format, ...] = ("onnx", "openvino", "tflite")
 
 
@@ -60,7 +64,7 @@ def make_int8(
     left_out = tuple(form for form in formats if form != "tflite") if int8_overflows() else ()
     formats = [form for form in formats if form not in left_out and (form != "tflite" or tflite is not None)]
     if not formats:
-        raise EngineError("a processor without VNNI makes INT8 for LiteRT alone, and there is no TFLite graph for it")
+        raise EngineError(NO_FORMAT)
     before = onnx.load_from_string(fp32)
     rounded = round_weights(fp32, calibration, progress)
     model = onnx.load_from_string(rounded)

@@ -13,7 +13,8 @@ import msgspec
 
 from edge.bundle import Bundle, Graph, Manifest
 from edge.engines import processor
-from edge.engines.session import Engine
+from edge.engines.processor import int8_overflows
+from edge.engines.session import ENGINES, Engine, readable
 from edge.errors import DataError, EdgeError, MissingExtra
 from edge.inspection.files import read_frame
 from edge.offline.answers import FAILED, Answers, keep, kept, paired_ms, run_graph, run_session, runs_of, why_not
@@ -30,7 +31,8 @@ FAST_ENOUGH = 3.0  # times as fast as FP32 on ONNX Runtime
 
 class Parity(msgspec.Struct, frozen=True, kw_only=True):
     """rows: the reference first. wrong: what speaks against the bundle, a sentence each. lost: graphs that could not
-    be run, and why. kept: where the answers are. quickest: engine and file of the fastest graph that is right."""
+    be run, and why. unchecked: those that this processor cannot run. kept: where the answers are. quickest: engine
+    and file of the fastest graph that is right."""
 
     bundle: str
     date: str
@@ -45,6 +47,7 @@ class Parity(msgspec.Struct, frozen=True, kw_only=True):
     quickest: str
     faster: float | None
     subject: str
+    unchecked: tuple[str, ...] = ()
 
     @property
     def passed(self) -> bool:
@@ -88,6 +91,9 @@ def check_parity(
         raise MissingExtra("scikit-learn", "evaluate", "edge parity")
     samples = find_frames(bundle, data, fold, limit)
     pairs = runs_of(bundle)
+    for graph in unchecked(bundle):
+        bundle.read(graph)
+        bundle.read_weights(graph)
     total = len(samples) * (len(pairs) + (program is not None))
     count = iter(range(1, total + 1))
 
@@ -119,10 +125,18 @@ def check_parity(
     return judge(bundle, data, samples, rows, lost, limits), samples, all_answers
 
 
+def unchecked(bundle: Bundle) -> list[Graph]:
+    """INT8 graphs that no engine runs right on this processor, so that nobody can say what they answer."""
+    graphs = bundle.manifest.graph
+    read = {graph.file for engine in ENGINES for graph in readable(engine, graphs)}
+    return [g for g in graphs if g.precision == "int8" and g.file not in read] if int8_overflows() else []
+
+
 def run_key(bundle: Bundle, pair: tuple[Engine, Graph], samples: Sequence[Sample]) -> str:
-    """A short digest of what decides an answer: the files, the thresholds, the frames."""
+    """A short digest of what decides an answer: the files, the thresholds, the processor, the frames."""
+    own = [subject(bundle.manifest), pair[1].sha256, processor.described()]
     frames = [f"{s.path} {s.path.stat().st_size} {s.path.stat().st_mtime_ns}" for s in samples]
-    return hashlib.sha256("\n".join([subject(bundle.manifest), pair[1].sha256, *frames]).encode()).hexdigest()[:12]
+    return hashlib.sha256("\n".join([*own, *frames]).encode()).hexdigest()[:12]
 
 
 def subject(manifest: Manifest) -> str:
@@ -171,6 +185,7 @@ def judge(
         rows=tuple(rows),
         wrong=tuple(wrong),
         lost=tuple(lost),
+        unchecked=tuple(graph.file for graph in unchecked(bundle)),
         quickest=f"{best.engine} {best.graph}",
         faster=best.faster,
         subject=subject(bundle.manifest),

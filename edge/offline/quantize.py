@@ -41,6 +41,7 @@ TFLITE_OPS = [
     TFLOperationName.ADD,
     TFLOperationName.RESIZE_NEAREST_NEIGHBOR,
 ]
+PICKING = ("MaxPool", "Pad", "Reshape", "Transpose")
 # What OpenVINO calls those that stay float.
 OPENVINO_FLOAT = [
     "MatMul",
@@ -192,10 +193,15 @@ def output_error(expected: Sequence[Sequence[Floats]], found: Sequence[Sequence[
 
 
 def _in_float(model: Any) -> list[str]:
-    """Convolutions whose data comes from no FakeQuantize."""
+    """Convolutions whose data comes from no FakeQuantize, perhaps through what only picks of it."""
     kinds = ("Convolution", "GroupConvolution", "ConvolutionBackpropData", "GroupConvolutionBackpropData")
     layers = [operation for operation in model.get_ordered_ops() if operation.get_type_name() in kinds]
-    return [o.get_friendly_name() for o in layers if o.input_value(0).get_node().get_type_name() != "FakeQuantize"]
+    return [o.get_friendly_name() for o in layers if _source(o).get_type_name() != "FakeQuantize"]
+
+
+def _source(operation: Any) -> Any:
+    node = operation.input_value(0).get_node()
+    return _source(node) if node.get_type_name() in PICKING else node
 
 
 def tflite_rules(without: Sequence[str]) -> RecipeManager:

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from edge.bundle import Bundle
+from edge.engines.processor import int8_overflows
 from edge.engines.session import open_graph
-from edge.errors import BundleError
+from edge.errors import BundleError, EngineError
 from edge.offline.calibrate import (
     ALLOWED,
     IMAGES,
@@ -20,7 +21,7 @@ from edge.offline.calibrate import (
     redraw,
 )
 from edge.offline.gains import set_gains
-from edge.offline.int8 import Made, full_range, make_int8
+from edge.offline.int8 import NO_FORMAT, Made, full_range, make_int8
 from edge.offline.pack import ARRAYS, MADE_HERE, write_bundle
 from edge.offline.progress import Progress
 
@@ -49,6 +50,8 @@ def quantize_bundle(
         raise BundleError(f"{bundle.path} has no FP32 ONNX graph to quantise; export it anew")
     fp32 = own["onnx", "fp32"]
     tflite = own.get(("tflite", "fp32"))
+    if tflite is None and int8_overflows():
+        raise EngineError(NO_FORMAT)
     if recipe is None:
         candidates = find_candidates(data, manifest.surfaces)
         session = open_graph("onnx", bundle, fp32, 2, "cpu")

@@ -27,7 +27,8 @@ def notes(made: Made) -> list[str]:
     """Each engine's layers in float, and sizes."""
     told = [f"{engine}: in float {', '.join(layers) or 'no layer'}" for engine, layers in made.float_layers.items()]
     if made.left_out:
-        told.append(f"left out: {', '.join(made.left_out)}; without VNNI this processor cannot say what they answer")
+        left = ", ".join(made.left_out)
+        told.append(f"left out, and gone: {left}; without VNNI this processor cannot say what they answer")
     if made.unnamed:
         told.append(f"{made.unnamed} layers were not found in the TFLite file; they are rounded to the nearest there")
     return [*told, *(f"{name}: {len(data) / 1e6:.1f} MB" for name, data in made.files.items())]

@@ -276,3 +276,15 @@ def test_a_session_leaves_nothing_behind_and_sends_nothing(bundle: Bundle, engin
     environment |= {"HOME": str(tmp_path), "TMPDIR": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path)}
     subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, env=environment)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_batch_that_may_only_be_read_or_is_a_view_is_answered_alike(bundle: Bundle, engine: Engine) -> None:
+    _, session = opened(bundle, engine, "fp32")
+    batch = golden(bundle).copy()
+    expected = [np.copy(out) for out in session.run(batch)]
+    view = np.repeat(batch, 2, axis=-1)[..., ::2]
+    batch.flags.writeable = False
+    for given in (batch, view):
+        for out, wanted in zip(session.run(given), expected, strict=True):
+            np.testing.assert_array_equal(out, wanted)
+    session.close()

@@ -503,3 +503,17 @@ def test_a_bundle_without_a_verdict_of_its_own_is_told_what_to_ask(plates: Path,
     write_borrowing(tmp_path / "kinds", fields, gate, gate.read(gate.manifest.arrays))
     result = parity(tmp_path / "kinds", plates)
     assert result.exit_code == 11 and "ask for its judge's parity" in result.stderr
+
+
+def test_int8_that_this_processor_cannot_run_is_named_and_nothing_is_recorded_or_put_anywhere(
+    plates: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("edge.offline.parity_run", "edge.engines.session"):
+        monkeypatch.setattr(f"{module}.int8_overflows", lambda: True)
+    write_blur(tmp_path / "blur", blur(0.6))
+    shop = tmp_path / "shop"
+    shop.mkdir()
+    result = parity(tmp_path / "blur", plates, "--into", shop, "--json")
+    assert result.exit_code == 12 and f"{INT8}: not run" in result.stderr
+    assert json.loads(result.stdout)["unchecked"] == [INT8]
+    assert not list(shop.iterdir()) and not open_bundle(tmp_path / "blur").manifest.parity

@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 from rich.progress import Progress
 
 from edge.bundle import Bundle, Precision, Targets, Thresholds, Training
-from edge.engines.session import Engine, Floats, Session, open_session
+from edge.engines.processor import int8_overflows
+from edge.engines.session import OVERFLOWING, Engine, Floats, Session, open_session
 from edge.offline.calibrate import EACH_SURFACE, choose, inputs, recipe_of, write_recipe
 from edge.offline.clusters import MARGIN, QUANTILE
 from edge.offline.export import fp32_graphs, save_program, to_program
@@ -232,7 +233,8 @@ def report_on(
     defective = np.array([s.defective for s in samples])
     frames = [read_grey(s.path) for s in parts.reported[:: max(1, len(parts.reported) // 60)]]
     answer: dict[str, dict[str, Any]] = {}
-    for engine, precision in ALL:
+    runnable = [(e, p) for e, p in ALL if p == "fp32" or not (e in OVERFLOWING and int8_overflows())]
+    for engine, precision in runnable:
         called = fitted.called(features_of(engine, precision, graphs, samples, recipe.input, run, bar))
         _, session = opened(engine, precision, graphs)
         times = frame_ms(session, frames, recipe.input)
