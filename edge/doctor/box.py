@@ -23,7 +23,8 @@ def cpu(root: Path) -> Diagnosis:
     if fast:
         return Diagnosis("cpu", "ok", found)
     if "avx2" in flags:
-        return Diagnosis("cpu", "note", found, "AVX2 only: INT8 gains less, and is run by LiteRT alone")
+        only = "AVX-512 without VNNI" if any(flag.startswith("avx512") for flag in flags) else "AVX2 only"
+        return Diagnosis("cpu", "note", found, f"{only}: INT8 gains less, and is run by LiteRT alone")
     if "asimd" in flags:
         return Diagnosis("cpu", "note", found, "INT8 gains less here; the fastest graph is measured and taken")
     return Diagnosis("cpu", "warning", found, "engines are slow without AVX2, or do not start; take a newer processor")

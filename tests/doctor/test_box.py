@@ -57,6 +57,12 @@ def test_avx2_alone_is_told_to_gain_less_and_on_one_engine(tmp_path: Path) -> No
     assert advice.startswith("AVX2 only: INT8 gains less, and is run by LiteRT alone")
 
 
+def test_avx512_without_vnni_is_called_what_it_is(tmp_path: Path) -> None:
+    skylake = "model name\t: Intel(R) Xeon(R) Gold 6130\nflags\t\t: fpu avx2 avx512f avx512bw\n"
+    row = box.cpu(tree(tmp_path, {"proc/cpuinfo": skylake}))
+    assert row.state == "note" and row.advice.startswith("AVX-512 without VNNI: INT8 gains less")
+
+
 @pytest.mark.parametrize(("info", "overflows"), [(XEON, False), (HASWELL, True), (VIRTUAL, False), (ARM, False)])
 def test_int8_overflows_on_x86_without_vnni(info: str, overflows: bool, tmp_path: Path) -> None:
     assert int8_overflows(tree(tmp_path, {"proc/cpuinfo": info})) is overflows
