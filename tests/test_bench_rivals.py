@@ -21,7 +21,16 @@ from edge.config import Line
 from edge.engines.session import installed
 from edge.errors import BundleError, EngineError
 from edge.inspection.files import read_frame
-from tools.rivals_graph import benchmark_options, loop_of, order, pick_graph, run_child, together
+from tools.rivals_graph import (
+    RIVALS,
+    STOPPED,
+    benchmark_options,
+    compare_engine,
+    loop_of,
+    pick_graph,
+    run_pair,
+    together,
+)
 from tools.rivals_judges import (
     DRAWN,
     LENT,
@@ -40,6 +49,7 @@ from tools.rivals_judges import (
     take_turns,
 )
 from tools.rivals_ratio import Ratio, fewest_pairs, ratio_of, verdict
+from tools.rivals_turns import SLICE_S, Command, in_turns
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 
@@ -108,15 +118,49 @@ def test_one_that_differs_decides_and_one_that_is_unsure_comes_next() -> None:
     assert together(["AGREE", "UNSURE", "DIFFER"]) == "DIFFER"
     assert together(["AGREE", "UNSURE"]) == "UNSURE"
     assert together(["AGREE", "AGREE"]) == "AGREE"
+    assert together([]) == "UNSURE"
 
 
-def test_every_other_pair_runs_in_reverse() -> None:
-    assert list(order(["ours", "plain"], 3)) == ["ours", "plain", "plain", "ours", "ours", "plain"]
+def python(name: str, code: str) -> Command:
+    return Command(name, [sys.executable, "-c", code])
+
+
+def test_sides_take_turns_and_never_run_at_once() -> None:
+    count = "import time\nends = time.monotonic() + 3\nwhile time.monotonic() < ends: print(time.monotonic())"
+    first, second = ([float(line) for line in text.split()] for text in in_turns([python("a", count)] * 2, 30))
+    both = sorted([(moment, 0) for moment in first] + [(moment, 1) for moment in second])
+    changes = sum(one[1] != other[1] for one, other in zip(both, both[1:], strict=False))
+    assert 2 <= changes <= 3 / SLICE_S + 2  # side by side on two cores they would change places at every line
+
+
+def test_a_side_that_fails_or_hangs_ends_the_pair_and_leaves_nothing_running() -> None:
+    with pytest.raises(EngineError, match=r"^bad ended with 1: ValueError: no such graph"):
+        in_turns([python("good", "print(1)"), python("bad", "raise ValueError('no such graph')")], 30)
+    with pytest.raises(EngineError, match=r"^slow gave no answer within 1 s"):
+        in_turns([python("slow", "import time; time.sleep(60)")], 1)
+
+
+def test_the_pairs_before_ctrl_c_are_kept(smoother: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    taken = iter([[1.0, 2.0, 4.0]])
+
+    def pair(*_: object) -> list[float]:
+        for found in taken:
+            return found
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("tools.rivals_graph.run_pair", pair)
+    loop = loop_of(smoother, smoother.manifest.graph[0], "onnx", 1, 0.1, 50)
+    rows, why = compare_engine(loop, "onnx", 5, 0.03, lambda what: None)
+    assert why == STOPPED
+    assert [(row.rival, row.ours_ms, row.rival_ms) for row in rows] == [
+        ("plain", [1.0], [2.0]),
+        ("spinning", [1.0], [4.0]),
+    ]
 
 
 def test_benchmark_app_is_told_the_same_batch_threads_and_precision(smoother: Bundle) -> None:
     loop = loop_of(smoother, smoother.manifest.graph[0], "openvino", 2, 3.0, 50)
-    told = " ".join(benchmark_options(loop, "out"))
+    told = " ".join(benchmark_options(loop, Path("out")))
     assert loop.shape == (4, 1, 32, 32)  # as many of the 64 px frame's patches as a session runs at once
     for option in ("-shape [4,1,32,32]", "-nthreads 2", "-nstreams 1", "-infer_precision f32", "-api sync", "-t 3"):
         assert option in told
@@ -153,7 +197,7 @@ def test_int8_that_overflows_here_is_not_timed(no_vnni: None, exported_models: P
 def test_what_a_side_says_when_it_fails_is_passed_on(altered: Bundle) -> None:
     loop = loop_of(altered, altered.manifest.graph[0], "onnx", 1, 0.1, 50)
     with pytest.raises(EngineError, match="was altered"):
-        run_child(loop)
+        run_pair(loop, ["ours", *RIVALS["onnx"]])
 
 
 @pytest.mark.parametrize("option", [("--pairs", "0"), ("--seconds", "0"), ("--percentile", "101")])

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
-import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -24,8 +22,8 @@ from edge.engines.session import Engine, readable
 from edge.errors import BundleError, EngineError
 from tools.rivals_child import Loop
 from tools.rivals_ratio import CONFIDENCE, Answer, Ratio, fewest_pairs, ratio_of, verdict
+from tools.rivals_turns import Command, in_turns
 
-ROOT = Path(__file__).resolve().parent.parent
 Rival = Literal["benchmark_app", "plain", "spinning"]
 Side = Literal["ours", "benchmark_app", "plain", "spinning"]
 # Of each engine: what is compared, and whether the answer hangs on it. Spinning is what edge's sessions leave out.
@@ -40,6 +38,7 @@ MEANING: dict[Rival, str] = {
 }
 BENCHMARK_APP = "from openvino.tools.benchmark.main import main; main()"
 START_S = 120.0
+STOPPED = "stopped before all pairs were run"
 Tell = Callable[[str, int], None]  # what is being run, and how many runs are done
 
 
@@ -66,6 +65,7 @@ class GraphReport(msgspec.Struct, frozen=True, kw_only=True):
     processor: str
     versions: dict[str, str]
     rows: list[Compared]
+    failed: list[str]  # why pairs or a whole engine are missing
     answer: Answer
 
 
@@ -88,74 +88,69 @@ def loop_of(bundle: Bundle, graph: Graph, engine: Engine, threads: int, seconds:
     return Loop("ours", engine, str(bundle.path.resolve()), graph.file, str(path), shape, threads, seconds, percentile)
 
 
-def run_child(loop: Loop) -> float:
-    """Milliseconds. Raises EngineError with what the child said last."""
-    said = _run([sys.executable, "-m", "tools.rivals_child"], loop.seconds, loop.to_json())
-    return float(json.loads(said.splitlines()[-1])["ms"])
+def command_of(loop: Loop, side: Side, folder: Path) -> Command:
+    """folder: where benchmark_app leaves its report."""
+    if side != "benchmark_app":
+        return Command(side, [sys.executable, "-m", "tools.rivals_child"], replace(loop, who=side).to_json())
+    return Command(side, [sys.executable, "-c", BENCHMARK_APP, *benchmark_options(loop, folder)])
 
 
-def run_benchmark_app(loop: Loop) -> float:
-    """Milliseconds, as it prints them: to a hundredth. Raises EngineError with what it said last."""
-    with tempfile.TemporaryDirectory() as folder:
-        _run([sys.executable, "-c", BENCHMARK_APP, *benchmark_options(loop, folder)], loop.seconds)
-        results = json.loads((Path(folder) / "benchmark_report.json").read_text())["execution_results"]
+def milliseconds(side: Side, printed: str, folder: Path) -> float:
+    """benchmark_app's are rounded to a hundredth, as it writes them."""
+    if side != "benchmark_app":
+        return float(json.loads(printed.splitlines()[-1])["ms"])
+    results = json.loads((folder / "benchmark_report.json").read_text())["execution_results"]
     (name,) = [name for name in results if name.startswith("latency")]
     return float(results[name])
 
 
-def benchmark_options(loop: Loop, folder: str) -> list[str]:
+def benchmark_options(loop: Loop, folder: Path) -> list[str]:
     """One stream is the LATENCY hint's; the application takes no hint where threads are named."""
     shape = ",".join(map(str, loop.shape))
     options = f"-d CPU -hint none -nstreams 1 -api sync -nthreads {loop.threads} -infer_precision f32"
     options += f" -t {max(1, round(loop.seconds))} -shape [{shape}] -latency_percentile {loop.percentile}"
-    return ["-m", loop.path, *options.split(), "-json_stats", "-report_type", "no_counters", "-report_folder", folder]
+    report = ["-json_stats", "-report_type", "no_counters", "-report_folder", str(folder)]
+    return ["-m", loop.path, *options.split(), *report]
 
 
-def _run(command: list[str], seconds: float, given: str = "") -> str:
-    around = os.environ | {"PYTHONPATH": str(ROOT)}
-    try:
-        done = subprocess.run(
-            command, input=given, capture_output=True, text=True, env=around, timeout=seconds + START_S, check=False
-        )
-    except subprocess.TimeoutExpired as error:
-        raise EngineError(f"{command[2]} gave no answer within {seconds + START_S:g} s") from error
-    if done.returncode:
-        last = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1:]
-        raise EngineError(f"{command[2]} ended with {done.returncode}: {' '.join(last)}")
-    return done.stdout
-
-
-def run_side(loop: Loop, side: Side) -> float:
-    return run_benchmark_app(loop) if side == "benchmark_app" else run_child(replace(loop, who=side))
-
-
-def order(sides: Sequence[Side], pairs: int) -> Iterator[Side]:
-    """Each pair has all of them once, every other one in reverse, so that a drift favours none."""
-    for number in range(pairs):
-        yield from sides if number % 2 == 0 else reversed(sides)
+def run_pair(loop: Loop, sides: Sequence[Side]) -> list[float]:
+    """Milliseconds of each side, run in turns. Raises EngineError with what one said last."""
+    loop = replace(loop, seconds=loop.seconds * len(sides))  # a clock runs on while its process stands still
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        printed = in_turns([command_of(loop, side, folder) for side in sides], loop.seconds + START_S)
+        return [milliseconds(side, text, folder) for side, text in zip(sides, printed, strict=True)]
 
 
 def compare_engine(
     loop: Loop, engine: Engine, pairs: int, within: float, tell: Callable[[str], None]
-) -> list[Compared]:
+) -> tuple[list[Compared], str]:
+    """The rows of the pairs that were run, and what stopped it before all were."""
     rivals = RIVALS[engine]
     sides: list[Side] = ["ours", *rivals]
-    taken: dict[Side, list[float]] = {side: [] for side in sides}
-    for side in order(sides, pairs):
-        tell(f"{engine}: {side}")
-        taken[side].append(run_side(loop, side))
+    taken: list[list[float]] = []
+    why = ""
+    try:
+        for number in range(pairs):
+            tell(f"{engine}: pair {number + 1}")
+            taken.append(run_pair(loop, sides))
+    except EngineError as error:
+        why = f"{engine}: {error}"
+    except KeyboardInterrupt:
+        why = STOPPED
     rows = []
-    for rival, judged in rivals.items():
-        found = ratio_of(taken["ours"], taken[rival])
+    for place, (rival, judged) in enumerate(rivals.items(), start=1) if taken else ():
+        ours, theirs = [pair[0] for pair in taken], [pair[place] for pair in taken]
+        found = ratio_of(ours, theirs)
         answer = verdict(found, within) if judged else None
-        rows.append(Compared(engine, rival, MEANING[rival], taken["ours"], taken[rival], found, answer))
-    return rows
+        rows.append(Compared(engine, rival, MEANING[rival], ours, theirs, found, answer))
+    return rows, why
 
 
 def together(answers: list[Answer]) -> Answer:
-    """DIFFER where one does, AGREE where all do."""
+    """DIFFER where one does, AGREE where all do and there is one."""
     worst: tuple[Answer, ...] = ("DIFFER", "UNSURE", "AGREE")
-    return next(answer for answer in worst if answer in answers)
+    return next((answer for answer in worst if answer in answers), "UNSURE")
 
 
 def compare_graph(
@@ -170,13 +165,18 @@ def compare_graph(
     within: float,
     tell: Tell,
 ) -> GraphReport:
-    """Raises BundleError for a graph that was altered, EngineError where one of the two sides cannot run it."""
+    """Whatever stops it, the pairs that were run are kept. Raises BundleError for a graph that was altered."""
     bundle.read(graph)
     rows: list[Compared] = []
+    failed: list[str] = []
     done = itertools.count()
     for engine in engines:
         loop = loop_of(bundle, graph, engine, threads, seconds, percentile)
-        rows += compare_engine(loop, engine, pairs, within, lambda what: tell(what, next(done)))
+        found, why = compare_engine(loop, engine, pairs, within, lambda what: tell(what, next(done)))
+        rows += found
+        failed += [why] if why else []
+        if why == STOPPED:
+            break
     return GraphReport(
         bundle=bundle.manifest.name,
         file=graph.file,
@@ -188,6 +188,7 @@ def compare_graph(
         processor=described(),
         versions={name: version(name) for name in ("onnxruntime", "openvino")},
         rows=rows,
+        failed=failed,
         answer=together([row.answer for row in rows if row.answer]),
     )
 
@@ -212,7 +213,7 @@ def graph_table(report: GraphReport) -> Table:
 
 def remarks(report: GraphReport) -> list[str]:
     """What each row stands beside, and what would make it sure."""
-    said = [f"{row.rival}: {row.what}" for row in report.rows]
+    said = [*report.failed, *(f"{row.rival}: {row.what}" for row in report.rows)]
     if any(row.ratio.low is None for row in report.rows):
         said.append(f"{fewest_pairs()} pairs are the fewest that can say so with {CONFIDENCE:.0%} confidence: --pairs")
     elif report.answer == "UNSURE":

@@ -40,7 +40,7 @@ class Case:
     """One thing to time beside others. chosen: it is what the line would run. why: set where it cannot run here.
 
     look: runs one frame and returns nanoseconds per stage, `frame` being the whole; raises EngineError, ScoreError.
-    patches: a frame's, 0 for none. targets: p99 milliseconds per stage. level: how much of the line is in it. serve:
+    patches: a frame's, 0 for none. part_frames: a part's, 0 where the line has no parts. targets: p99 milliseconds per stage. level: how much of the line is in it. serve:
     how it takes frames as they come, where that is not one after the other. batch: where it can run several frames at
     once, what prepares so many and gives what runs them; the latter raises EngineError. gops: 10^9 operations of what
     the stage `run` is, None where nobody counted. at_once: frames of one look.
@@ -51,6 +51,7 @@ class Case:
     look: Look
     models: list[Model] = field(default_factory=list)
     patches: int = 0
+    part_frames: int = 0
     targets: dict[str, float] = field(default_factory=dict)
     why: str = ""
     level: Level = "pipeline"
@@ -148,7 +149,7 @@ def _open_case(bundle: Bundle, engine: Engine, graph: Graph, threads: int, devic
 
     given = bundle.manifest.targets
     targets = {stage: ms for stage, ms in (("patch", given.patch_ms), ("frame", given.frame_ms)) if ms is not None}
-    return Case(model.runs_on, chosen, look, [model], bundle.manifest.input.patches, targets)
+    return Case(model.runs_on, chosen, look, [model], bundle.manifest.input.patches, targets=targets)
 
 
 def lost_case(name: str, chosen: bool, error: EdgeError) -> Case:
@@ -203,7 +204,8 @@ def _line_case(line: Line, engine: Wanted, chosen: bool, say: Say) -> Case:
         return times | {"run": inspection.times_ns.get("run", 0), "frame": ended - started}
 
     models = {model.bundle.path.name: model for model in pipeline.models}
-    return Case(engine, chosen, look, list(models.values()), 0, targets)
+    part_frames = line.config.parts.frames if line.config.parts else 0
+    return Case(engine, chosen, look, list(models.values()), part_frames=part_frames, targets=targets)
 
 
 def golden_frame(bundle: Bundle) -> Frame:

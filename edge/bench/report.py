@@ -34,7 +34,7 @@ EXIT_CODES: dict[Answer | None, int] = {"PASS": 0, None: 0, "FAIL": 1, "INSUFFIC
 TARGET_PERCENTILE = 0.99
 # Shown in this order, a line's own stages before them.
 MOST_DRIFT, MOST_ALIKE = 0.05, 0.3
-LAST_STAGES = ("prepare", "run", "score", "publish", "patch", "frame", "latency")
+LAST_STAGES = ("prepare", "run", "score", "publish", "patch", "frame", "part", "latency")
 
 
 class Ran(msgspec.Struct, frozen=True):
@@ -191,6 +191,8 @@ def _row(samples: Samples, began: int, q: float, plan: Plan) -> Row:
     milliseconds = {stage: [spent / 1e6 for spent in values] for stage, values in samples.stages.items()}
     if case.patches and "run" in milliseconds:
         milliseconds["patch"] = [spent / case.patches for spent in milliseconds["run"]]
+    if case.part_frames and case.at_once == samples.batch == 1:
+        milliseconds["part"] = sums(milliseconds.get("frame", []), case.part_frames)
     return Row(
         name=case.name,
         chosen=case.chosen,
@@ -221,6 +223,11 @@ def _row(samples: Samples, began: int, q: float, plan: Plan) -> Row:
         remarks=_unrest(milliseconds.get("frame", []), plan),
         why=samples.why or samples.detail,
     )
+
+
+def sums(values: list[float], size: int) -> list[float]:
+    """Of so many that follow each other; the last ones are left out where they are fewer."""
+    return [sum(values[first : first + size]) for first in range(0, len(values) - size + 1, size)]
 
 
 def _stage(values: list[float]) -> Stage:

@@ -119,6 +119,17 @@ def test_a_line_is_timed_by_gate_and_judges(small: Path, tmp_path: Path) -> None
     assert stages["gate"] + stages["judge dark"] <= 2 * stages["frame"]
 
 
+def test_a_part_takes_what_its_frames_take_together(small: Path, tmp_path: Path) -> None:
+    line = small / "parts.toml"
+    line.write_text((small / "line.toml").read_text() + "\n[parts]\nframes = 3\nwithin_ms = 1000\n")
+    cv2.imwrite(str(tmp_path / "dark.png"), np.full((90, 70), 50, np.uint8))
+    done = bench(line, "--images", tmp_path, "--runs", 16, "--json")
+    assert done.exit_code == 0, done.stderr
+    (row,) = json.loads(done.stdout)["rows"]
+    assert row["stages"]["part"]["samples"] == row["frames"] // 3
+    assert 2 < row["stages"]["part"]["p50_ms"] / row["stages"]["frame"]["p50_ms"] < 5
+
+
 def test_a_line_on_every_engine_says_which_cannot(small: Path) -> None:
     """The small line has ONNX graphs alone; the golden frame of its judge is light, which it has no judge for."""
     done = bench(small / "line.toml", "--engine", "all", "--runs", 8, "--json")
