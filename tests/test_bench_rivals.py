@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import shutil
 import subprocess
@@ -129,7 +130,7 @@ def test_sides_take_turns_and_never_run_at_once() -> None:
     count = "import time\nends = time.monotonic() + 3\nwhile time.monotonic() < ends: print(time.monotonic())"
     first, second = ([float(line) for line in text.split()] for text in in_turns([python("a", count)] * 2, 30))
     both = sorted([(moment, 0) for moment in first] + [(moment, 1) for moment in second])
-    changes = sum(one[1] != other[1] for one, other in zip(both, both[1:], strict=False))
+    changes = sum(one[1] != other[1] for one, other in itertools.pairwise(both))
     assert 2 <= changes <= 3 / SLICE_S + 2  # side by side on two cores they would change places at every line
 
 

@@ -61,7 +61,7 @@ def in_turns(commands: Sequence[Command], limit_s: float) -> list[str]:
 def started(command: Command) -> Running:
     """Standing still until its turn."""
     around = os.environ | {"PYTHONPATH": str(ROOT)}
-    out, err, given = (tempfile.TemporaryFile("w+") for _ in range(3))
+    out, err, given = (tempfile.TemporaryFile("w+") for _ in range(3))  # noqa: SIM115  # they live as long as it does
     with given:
         given.write(command.given)
         given.seek(0)

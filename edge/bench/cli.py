@@ -103,10 +103,10 @@ def run(
 
     SUBJECT is a bundle's folder, a line's TOML file, or any ONNX, OpenVINO or TFLite graph, which is given noise in the
     shapes that it declares. What is asked for side by side takes turns in one run, so that a drift of the machine hits
-    all alike. Stages of a bundle: prepare (pixels to input), run (the
-    network), score (output to boxes), patch (run by patches), frame (all of it); of a line: gate, the judge of each
-    surface, run (all networks), frame, part (the work on all of its frames, where the line has parts). "p99 at most" is the upper bound at 99 % confidence, and it is what the target
-    is compared with. Rows with a star decide: what the line would run; of a graph file all.
+    all alike. Stages of a bundle: prepare (pixels to input), run (the network), score (output to boxes), patch (run by
+    patches), frame (all of it); of a line: gate, the judge of each surface, run (all networks), frame, part (the work
+    on all of its frames, where the line has parts). "p99 at most" is the upper bound at 99 % confidence, and it is what
+    the target is compared with. Rows with a star decide: what the line would run; of a graph file all.
 
     Scenarios, after MLPerf inference: single, the next frame once the last is done; multi, one frame from each of
     --cameras at once, the next ones once all are done; server, Poisson arrivals at --rate, the queue as long as it

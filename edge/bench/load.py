@@ -40,10 +40,11 @@ class Case:
     """One thing to time beside others. chosen: it is what the line would run. why: set where it cannot run here.
 
     look: runs one frame and returns nanoseconds per stage, `frame` being the whole; raises EngineError, ScoreError.
-    patches: a frame's, 0 for none. part_frames: a part's, 0 where the line has no parts. targets: p99 milliseconds per stage. level: how much of the line is in it. serve:
-    how it takes frames as they come, where that is not one after the other. batch: where it can run several frames at
-    once, what prepares so many and gives what runs them; the latter raises EngineError. gops: 10^9 operations of what
-    the stage `run` is, None where nobody counted. at_once: frames of one look.
+    patches: a frame's, 0 for none. part_frames: a part's, 0 where the line has no parts. targets: p99 milliseconds per
+    stage. level: how much of the line is in it. serve: how it takes frames as they come, where that is not one after
+    the other. batch: where it can run several frames at once, what prepares so many and gives what runs them; the
+    latter raises EngineError. gops: 10^9 operations of what the stage `run` is, None where nobody counted. at_once:
+    frames of one look.
     """
 
     name: str

@@ -318,6 +318,7 @@ def _print_machine(report: Report, console: Console) -> None:
     machine, ceiling = report.machine, report.ceiling
     watts = "" if machine.watts is None else f", {machine.watts:g} W"
     int8 = "" if ceiling.int8_gops is None else f", {ceiling.int8_gops:.0f} in INT8"
+    watts += "" if machine.gpu_watts is None else f", GPU {machine.gpu_watts:g} W"
     told = f"{machine.memory_mb:.0f} MB, at most {machine.peak_mb:.0f}{watts}"
     console.print(f"{told}; this machine's ceiling: {ceiling.fp32_gflops:.0f} Gop/s in FP32{int8}", markup=False)
     for row in report.rows:

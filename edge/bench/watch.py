@@ -9,6 +9,7 @@ from time import perf_counter_ns
 
 import msgspec
 
+from edge.bench import gpu_energy
 from edge.doctor.box import governor
 from edge.doctor.files import number, table, text
 
@@ -20,7 +21,8 @@ RAPL = "sys/class/powercap"
 @dataclass(frozen=True)
 class Reading:
     """At one moment. total, idle, stolen: ticks of all cores since the start. own: of this process and those below it.
-    throttled: how often cores were slowed by heat. joules: each package's counter, microjoules."""
+    throttled: how often cores were slowed by heat. joules: each package's counter, microjoules. cards: each graphics
+    card's, millijoules."""
 
     at_ns: int
     total: int
@@ -29,12 +31,14 @@ class Reading:
     own: int
     throttled: int | None
     joules: dict[str, int]
+    cards: dict[str, int]
 
 
 class Machine(msgspec.Struct, frozen=True, kw_only=True):
     """From the first frame to the last. stolen, neighbours: shares of all cores' time that the host gave to others and
     that other processes took. throttled: how often heat slowed a core; None where the box does not tell. memory_mb:
-    resident at the end; peak_mb: at most. watts: of the processor's packages, None where the box does not tell.
+    resident at the end; peak_mb: at most. watts: of the processor's packages, gpu_watts: of all NVIDIA cards, each None
+    where the box does not tell.
     remarks: what speaks against signing the figures, a sentence each."""
 
     seconds: float
@@ -44,6 +48,7 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     memory_mb: float
     peak_mb: float
     watts: float | None
+    gpu_watts: float | None = None
     remarks: list[str]
 
 
@@ -58,6 +63,7 @@ def read(root: Path = Path("/")) -> Reading:
         own=_own_ticks(root),
         throttled=_throttled(root),
         joules=_joules(root),
+        cards=gpu_energy.millijoules(),
     )
 
 
@@ -80,6 +86,7 @@ def judge(before: Reading, after: Reading, root: Path = Path("/")) -> Machine:
         memory_mb=_megabytes(status.get("VmRSS")),
         peak_mb=_megabytes(status.get("VmHWM")),
         watts=_watts(before, after, root, seconds),
+        gpu_watts=_gpu_watts(before.cards, after.cards, seconds),
         remarks=_remarks(stolen, neighbours, throttled, root),
     )
 
@@ -137,6 +144,12 @@ def _watts(before: Reading, after: Reading, root: Path, seconds: float) -> float
         wrap = number(text(root / RAPL / name / "max_energy_range_uj")) or 0
         spent += counted - before.joules[name] + (wrap if counted < before.joules[name] else 0)
     return round(spent / 1e6 / seconds, 2)
+
+
+def _gpu_watts(before: dict[str, int], after: dict[str, int], seconds: float) -> float | None:
+    if not after or after.keys() != before.keys() or not seconds:
+        return None
+    return round(sum(after[card] - before[card] for card in after) / 1e3 / seconds, 2)
 
 
 def _megabytes(words: str | None) -> float:

@@ -28,7 +28,7 @@ class OpenvinoSession:
         try:
             if batch is not self._given:
                 self._give(batch)
-            # infer() makes a dictionary of what it found: a tenth of a millisecond with the caches as a graph leaves them.
+            # infer() makes a dictionary of what it found: a tenth of a millisecond on caches as a graph leaves them.
             self._request.start_async()
             self._request.wait()
         except RuntimeError as error:
