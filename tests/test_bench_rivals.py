@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
+from rich.progress import Progress
 
 from edge.bundle import Bundle, open_bundle
 from edge.config import Line
@@ -49,7 +50,9 @@ from tools.rivals_judges import (
     spread,
     take_turns,
 )
+from tools.rivals_judges import STOPPED as STOPPED_JUDGES
 from tools.rivals_ratio import Ratio, fewest_pairs, ratio_of, verdict
+from tools.rivals_run import Wanted, run_judges
 from tools.rivals_turns import SLICE_S, Command, in_turns
 
 pytestmark = pytest.mark.usefixtures("own_cache")
@@ -273,12 +276,33 @@ def test_a_rival_without_its_own_weights_is_not_called_beaten() -> None:
 
 def test_the_table_marks_what_weakens_a_rival() -> None:
     rows = [row(OURS, 0.9, 4, None), row("lite0", 0.8, 8, 2, LENT), row("own", None, 40, 10, DRAWN)]
-    report = report_of(["dark"], rows, size=256, train_images=16, threads=2, packages=["numpy"])
+    report = report_of(
+        ["dark"], rows, ["light: the file is cut off"], size=256, train_images=16, threads=2, packages=["numpy"]
+    )
     console = Console(width=120, record=True, file=io.StringIO())
     console.print(judges_table(report))
     shown = console.export_text()
     assert "lite0 (1)" in shown and "own (2)" in shown and f"{OURS} (" not in shown
-    assert [said[:3] for said in remarks(report)[:2]] == ["(1)", "(2)"]
+    assert [said[:3] for said in remarks(report)[:3]] == ["lig", "(1)", "(2)"]
+
+
+@pytest.mark.parametrize("stop", [EngineError("no memory"), KeyboardInterrupt()])
+def test_surfaces_that_were_judged_before_one_failed_keep_their_rows(
+    stop: BaseException, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def judge(_: Path, surface: str, *__: object) -> list[Row]:
+        if surface == "light":
+            raise stop
+        return [row(OURS, 0.9, 4, None)]
+
+    monkeypatch.chdir(tmp_path)  # run_judges changes it
+    monkeypatch.setattr("tools.rivals_run.judge_surface", judge)
+    monkeypatch.setattr("tools.rivals_run.PACKAGES", ("numpy",))
+    wanted = Wanted(tmp_path, tmp_path / "work", 1, 64, 0, 0, 1)
+    report = run_judges(tmp_path, ["dark", "light", "grey"], [], wanted, Progress(disable=True))
+    ended = isinstance(stop, KeyboardInterrupt)
+    assert report.failed == [f"light: {STOPPED_JUDGES if ended else 'no memory'}"]
+    assert len(report.rows) == (1 if ended else 2)
 
 
 def test_images_are_thinned_out_evenly() -> None:

@@ -31,6 +31,7 @@ SURFACES = ("bottle", "metal_nut", "pill", "screw", "commutator", "magnetic_tile
 WARM_UP = 2
 OURS = "edge nearest"
 LENT = "edge's backbone: the weights of its own are in no package"
+STOPPED = "stopped before all was measured"
 DRAWN = "weights drawn: its time is its own, a score of it would say nothing"
 NOT_TAUGHT = (
     "EfficientAD is not taught: its teacher's weights and the ImageNet pictures that it needs are in no package"
@@ -109,7 +110,8 @@ class Mean(msgspec.Struct, frozen=True):
 
 
 class JudgesReport(msgspec.Struct, frozen=True, kw_only=True):
-    """train_images: good ones that a rival was fitted to, at most; 0 is all. bound: what can be said."""
+    """train_images: good ones that a rival was fitted to, at most; 0 is all. failed: surfaces that have no rows, and
+    why. bound: what can be said."""
 
     surfaces: list[str]
     size: int
@@ -118,6 +120,7 @@ class JudgesReport(msgspec.Struct, frozen=True, kw_only=True):
     processor: str
     versions: dict[str, str]
     rows: list[Row]
+    failed: list[str]
     means: list[Mean]
     bound: str
 
@@ -238,11 +241,24 @@ def remarks(report: JudgesReport) -> list[str]:
     whys = {row.why for row in report.rows}
     said = [f"({mark}) {why}" for mark, why in ((1, LENT), (2, DRAWN)) if why in whys]
     few = f"at most {report.train_images} good images" if report.train_images else "all good images"
-    return [*said, NOT_TAUGHT, f"rivals see {report.size} px and were fitted to {few} of a surface", report.bound]
+    return [
+        *report.failed,
+        *said,
+        NOT_TAUGHT,
+        f"rivals see {report.size} px and were fitted to {few} of a surface",
+        report.bound,
+    ]
 
 
 def report_of(
-    surfaces: list[str], rows: list[Row], *, size: int, train_images: int, threads: int, packages: Sequence[str]
+    surfaces: list[str],
+    rows: list[Row],
+    failed: list[str],
+    *,
+    size: int,
+    train_images: int,
+    threads: int,
+    packages: Sequence[str],
 ) -> JudgesReport:
     means = means_of(rows)
     return JudgesReport(
@@ -253,6 +269,7 @@ def report_of(
         processor=described(),
         versions={name: version(name) for name in packages},
         rows=rows,
+        failed=failed,
         means=means,
         bound=say_bound(means),
     )

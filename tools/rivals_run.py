@@ -11,10 +11,11 @@ from pathlib import Path
 
 from rich.progress import Progress
 
-from edge.errors import DataError
+from edge.errors import DataError, EdgeError
 from tools.rivals_judges import (
     OURS,
     RECIPES,
+    STOPPED,
     Contender,
     JudgesReport,
     OurJudge,
@@ -93,14 +94,24 @@ def judge_surface(
 
 def run_judges(root: Path, surfaces: list[str], rivals: list[str], wanted: Wanted, bar: Progress) -> JudgesReport:
     """All paths absolute: anomalib's inferencer keeps its cache in the current folder, which becomes the work folder.
-    Raises DataError, BundleError, EngineError."""
+    A surface that fails is told and the others go on; Ctrl-C keeps those that are done."""
     wanted.work.mkdir(parents=True, exist_ok=True)
     os.chdir(wanted.work)
     recipes = [recipe for recipe in RECIPES if recipe.kind in rivals]
-    rows = [row for surface in surfaces for row in judge_surface(root, surface, recipes, wanted, bar)]
+    rows: list[Row] = []
+    failed: list[str] = []
+    for surface in surfaces:
+        try:
+            rows += judge_surface(root, surface, recipes, wanted, bar)
+        except EdgeError as error:
+            failed.append(f"{surface}: {error}")
+        except KeyboardInterrupt:
+            failed.append(f"{surface}: {STOPPED}")
+            break
     return report_of(
         surfaces,
         rows,
+        failed,
         size=wanted.size,
         train_images=wanted.train_images,
         threads=wanted.threads,

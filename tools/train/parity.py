@@ -1,13 +1,15 @@
 """`python -m tools.train.parity`: the parity of every bundle of a folder, into its manifest and as a table.
 
 On images that neither training nor thresholds saw, as `tools.train.measured` has them. Kinds bundles are passed by:
-they name a defect and change no verdict. A graph that is not right is dropped from its bundle.
+they name a defect and change no verdict. A graph that is not right is dropped from its bundle; where the quickest ones
+of all bundles flip more than MOST_FLIPS of the verdicts together, INT8 is dropped from those that flip most.
 """
 
 from __future__ import annotations
 
 import argparse
 import tempfile
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -20,6 +22,48 @@ from edge.offline.parity_run import Parity, check_parity, for_manifest, without,
 from tools.train.measured import KEPT_FOLD, kept_back, markdown
 
 HEADINGS = ("bundle", "frames", "flips", "to OK", "AUROC lost", "AUPRO lost", "quickest", "ms", "faster", "parity")
+
+MOST_FLIPS = 0.005
+
+
+def quickest(found: Parity) -> Row:
+    return next(row for row in found.rows if f"{row.engine} {row.graph}" == found.quickest)
+
+
+def flips_of(all_found: Iterable[Parity]) -> tuple[int, int]:
+    """On the quickest graphs: verdicts that flip, and how many there are."""
+    pairs = [(quickest(found).flips, found.frames) for found in all_found]
+    return sum(flips for flips, _ in pairs), sum(frames for _, frames in pairs)
+
+
+def too_restless(all_found: Sequence[Parity]) -> Parity | None:
+    """The bundle to go without INT8, where all together flip too often: the one that flips most."""
+    flips, frames = flips_of(all_found)
+    in_int8 = [found for found in all_found if quickest(found).precision == "int8"]
+    return max(in_int8, key=lambda found: quickest(found).flips) if in_int8 and flips > MOST_FLIPS * frames else None
+
+
+def judged(bundle: Bundle, roots: list[Path], bar: Progress, dropped: dict[str, str]) -> Parity:
+    """A bundle's parity, which its manifest is told. dropped: what it has lost already, and why. Ends the
+    program where a graph cannot be run on this processor."""
+    found = parity_of(bundle, roots, bar)
+    if found.unchecked:
+        raise SystemExit(f"{bundle.path}: {', '.join(found.unchecked)} cannot be run here; take a processor with VNNI")
+    wrong = wrong_graphs(found)
+    if wrong:
+        found = without(found, drop_graphs(bundle, wrong))
+    dropped = dropped | wrong
+    set_parity(bundle.path, for_manifest(found, "python -m tools.train.parity", dropped))
+    for sentence in (*(f"{file} dropped: {why}" for file, why in dropped.items()), *found.lost):
+        bar.console.print(f"{bundle.manifest.name}: {sentence}")
+    return found
+
+
+def without_int8(found: Parity, bundle: Bundle) -> tuple[Bundle, dict[str, str]]:
+    flips = f"{quickest(found).flips} of {found.frames} verdicts flip, and those of all bundles came to over"
+    why = f"{flips} {MOST_FLIPS:.1%}"
+    files = {graph.file: why for graph in bundle.manifest.graph if graph.precision == "int8"}
+    return drop_graphs(bundle, files), files
 
 
 def parity_of(bundle: Bundle, roots: list[Path], bar: Progress) -> Parity:
@@ -42,7 +86,7 @@ def parity_of(bundle: Bundle, roots: list[Path], bar: Progress) -> Parity:
 def shown(found: Parity) -> tuple[str, ...]:
     """A row of the table: the worst of all graphs on all engines, and the quickest."""
     rows: tuple[Row, ...] = found.rows[1:]
-    quick = next(row for row in found.rows if f"{row.engine} {row.graph}" == found.quickest)
+    quick = quickest(found)
 
     def most(values: list[float | None]) -> str:
         known = [value for value in values if value is not None]
@@ -63,24 +107,15 @@ def main() -> None:
     given = parser.parse_args()
     paths = sorted(path.parent for path in given.bundles.glob(f"*/{MANIFEST}"))
     bundles = [open_bundle(path) for path in paths if not given.names or path.name in given.names]
-    rows, total, flips = [], 0, 0
     with Progress(console=Console(stderr=True), transient=True) as bar:
-        for bundle in bundles:
-            if bundle.manifest.kind == "kinds":
-                continue
-            found = parity_of(bundle, given.data, bar)
-            dropped = wrong_graphs(found)
-            if dropped:
-                found = without(found, drop_graphs(bundle, dropped))
-            set_parity(bundle.path, for_manifest(found, "python -m tools.train.parity", dropped))
-            rows.append(shown(found))
-            total += found.frames
-            quick = next(row for row in found.rows if f"{row.engine} {row.graph}" == found.quickest)
-            flips += quick.flips
-            for sentence in (*(f"{file} dropped: {why}" for file, why in dropped.items()), *found.lost):
-                bar.console.print(f"{bundle.manifest.name}: {sentence}")
-    print(markdown(HEADINGS, rows))
-    print(f"\nFlips on the quickest graphs together: {flips} of {total} frames ({flips / max(total, 1):.2%}).")
+        judging = {b.manifest.name: b for b in bundles if b.manifest.kind != "kinds"}
+        found = {name: judged(bundle, given.data, bar, {}) for name, bundle in judging.items()}
+        while restless := too_restless(list(found.values())):
+            bundle, dropped = without_int8(restless, open_bundle(judging[restless.bundle].path))
+            found[restless.bundle] = judged(bundle, given.data, bar, dropped)
+    print(markdown(HEADINGS, [shown(one) for one in found.values()]))
+    flips, frames = flips_of(found.values())
+    print(f"\nFlips on the quickest graphs together: {flips} of {frames} frames ({flips / max(frames, 1):.2%}).")
 
 
 if __name__ == "__main__":
