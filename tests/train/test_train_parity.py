@@ -12,7 +12,9 @@ FIGURES: dict[str, Any] = {
     **dict.fromkeys(("flips_outside", "to_ok", "outside"), 0),
     **dict.fromkeys(("iou", "shift", "auroc", "pixel_auroc", "aupro"), None),
     **dict.fromkeys(("auroc_lost", "pixel_auroc_lost", "aupro_lost"), None),
-    **{"engine": "litert", "apart": 0.0, "apart_most": 0.0},
+    "engine": "litert",
+    "apart": 0.0,
+    "apart_most": 0.0,
 }
 
 
