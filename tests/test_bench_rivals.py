@@ -8,6 +8,7 @@ import json
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import cv2
@@ -138,10 +139,27 @@ def test_sides_take_turns_and_never_run_at_once() -> None:
 
 
 def test_a_side_that_fails_or_hangs_ends_the_pair_and_leaves_nothing_running() -> None:
+    sleeps = python("good", "import time; time.sleep(60)")
+    began = time.monotonic()
     with pytest.raises(EngineError, match=r"^bad ended with 1: ValueError: no such graph"):
-        in_turns([python("good", "print(1)"), python("bad", "raise ValueError('no such graph')")], 30)
+        in_turns([sleeps, python("bad", "raise ValueError('no such graph')")], 30)
+    assert time.monotonic() - began < 15
     with pytest.raises(EngineError, match=r"^slow gave no answer within 1 s"):
         in_turns([python("slow", "import time; time.sleep(60)")], 1)
+
+
+def test_slow_graphs_get_longer_turns_from_the_first_pair_on(smoother: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    slices: list[float] = []
+
+    def pair(loop: object, sides: object, slice_s: float) -> list[float]:
+        slices.append(slice_s)
+        return [100.0, 100.0, 100.0]
+
+    monkeypatch.setattr("tools.rivals_graph.run_pair", pair)
+    loop = loop_of(smoother, smoother.manifest.graph[0], "onnx", 1, 0.1, 50)
+    rows, _ = compare_engine(loop, "onnx", 2, 0.03, lambda what: None)
+    assert slices == [SLICE_S, 1.0, 1.0]
+    assert all(row.ratio.pairs == 2 for row in rows)
 
 
 def test_the_pairs_before_ctrl_c_are_kept(smoother: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:

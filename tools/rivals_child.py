@@ -16,7 +16,7 @@ from time import perf_counter_ns
 from typing import Any, Literal
 
 Who = Literal["ours", "plain", "spinning"]
-WARM_UP_S = 0.5
+WARM_UP_S = 1.5  # three sides may share it
 
 
 @dataclass(frozen=True)

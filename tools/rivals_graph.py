@@ -22,7 +22,7 @@ from edge.engines.session import Engine, readable
 from edge.errors import BundleError, EngineError
 from tools.rivals_child import Loop
 from tools.rivals_ratio import CONFIDENCE, Answer, Ratio, fewest_pairs, ratio_of, verdict
-from tools.rivals_turns import Command, in_turns
+from tools.rivals_turns import SLICE_S, Command, in_turns
 
 Rival = Literal["benchmark_app", "plain", "spinning"]
 Side = Literal["ours", "benchmark_app", "plain", "spinning"]
@@ -38,6 +38,7 @@ MEANING: dict[Rival, str] = {
 }
 BENCHMARK_APP = "from openvino.tools.benchmark.main import main; main()"
 START_S = 120.0
+RUNS_A_TURN = 10  # at least
 STOPPED = "stopped before all pairs were run"
 Tell = Callable[[str, int], None]  # what is being run, and how many runs are done
 
@@ -99,8 +100,11 @@ def milliseconds(side: Side, printed: str, folder: Path) -> float:
     """benchmark_app's are rounded to a hundredth, as it writes them."""
     if side != "benchmark_app":
         return float(json.loads(printed.splitlines()[-1])["ms"])
-    results = json.loads((folder / "benchmark_report.json").read_text())["execution_results"]
-    (name,) = [name for name in results if name.startswith("latency")]
+    try:
+        results = json.loads((folder / "benchmark_report.json").read_text())["execution_results"]
+        (name,) = [name for name in results if name.startswith("latency")]
+    except (OSError, ValueError, KeyError) as error:
+        raise EngineError(f"benchmark_app left no report of its latency: {error}") from error
     return float(results[name])
 
 
@@ -113,12 +117,12 @@ def benchmark_options(loop: Loop, folder: Path) -> list[str]:
     return ["-m", loop.path, *options.split(), *report]
 
 
-def run_pair(loop: Loop, sides: Sequence[Side]) -> list[float]:
+def run_pair(loop: Loop, sides: Sequence[Side], slice_s: float = SLICE_S) -> list[float]:
     """Milliseconds of each side, run in turns. Raises EngineError with what one said last."""
     loop = replace(loop, seconds=loop.seconds * len(sides))  # a clock runs on while its process stands still
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        printed = in_turns([command_of(loop, side, folder) for side in sides], loop.seconds + START_S)
+        printed = in_turns([command_of(loop, side, folder) for side in sides], loop.seconds + START_S, slice_s)
         return [milliseconds(side, text, folder) for side, text in zip(sides, printed, strict=True)]
 
 
@@ -131,9 +135,14 @@ def compare_engine(
     taken: list[list[float]] = []
     why = ""
     try:
-        for number in range(pairs):
-            tell(f"{engine}: pair {number + 1}")
-            taken.append(run_pair(loop, sides))
+        slice_s = SLICE_S
+        while len(taken) < pairs:
+            tell(f"{engine}: pair {len(taken) + 1}")
+            pair = run_pair(loop, sides, slice_s)
+            if not taken and RUNS_A_TURN * max(pair) / 1e3 > slice_s:  # each turn's end cuts a run in two
+                slice_s = RUNS_A_TURN * max(pair) / 1e3
+            else:
+                taken.append(pair)
     except EngineError as error:
         why = f"{engine}: {error}"
     except KeyboardInterrupt:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from rich.progress import Progress
 
-from edge.errors import DataError, EdgeError
+from edge.errors import DataError, EdgeError, EngineError
 from tools.rivals_judges import (
     OURS,
     RECIPES,
@@ -55,9 +55,12 @@ def exported(recipe: Recipe, root: Path, surface: str, good: Sequence[Path], wan
     if done.is_file():
         return done
     with redirect_stdout(sys.stderr):  # the exporter talks, and stdout may be for --json
-        if recipe.weights == "lent":
-            return taught(recipe, good, root / surface, wanted.size, out)
-        return drawn(recipe, len(good), wanted.size, out)
+        try:
+            if recipe.weights == "lent":
+                return taught(recipe, good, root / surface, wanted.size, out)
+            return drawn(recipe, len(good), wanted.size, out)
+        except (RuntimeError, ValueError, OSError) as error:
+            raise EngineError(f"anomalib could not make {recipe.name}: {' '.join(str(error).split())}") from error
 
 
 def judge_surface(

@@ -39,20 +39,26 @@ class Running:
     err: IO[str]
 
 
-def in_turns(commands: Sequence[Command], limit_s: float) -> list[str]:
+def in_turns(commands: Sequence[Command], limit_s: float, slice_s: float = SLICE_S) -> list[str]:
     """What each printed. Raises EngineError with what one said last, or where one is not done within the limit."""
-    running = [started(command) for command in commands]
+    running: list[Running] = []
     ends = time.monotonic() + limit_s
     try:
+        running += (started(command) for command in commands)
         while left := [one for one in running if one.process.poll() is None]:
             if time.monotonic() > ends:
                 raise EngineError(f"{left[0].name} gave no answer within {limit_s:g} s")
+            if any(one.process.returncode for one in running):
+                break
             for one in left:
-                turn(one.process)
-        return [said(one) for one in running]
+                turn(one.process, slice_s)
+        for one in running:
+            check(one)
+        return [said(one.out) for one in running]
     finally:
         for one in running:
             one.process.kill()  # also one that stands still
+        for one in running:
             one.process.wait()
             one.out.close()
             one.err.close()
@@ -70,19 +76,20 @@ def started(command: Command) -> Running:
     return Running(command.name, process, out, err)
 
 
-def turn(process: subprocess.Popen[str]) -> None:
+def turn(process: subprocess.Popen[str], slice_s: float) -> None:
     process.send_signal(signal.SIGCONT)
     try:
-        process.wait(SLICE_S)
+        process.wait(slice_s)
     except subprocess.TimeoutExpired:
         process.send_signal(signal.SIGSTOP)
 
 
-def said(one: Running) -> str:
-    one.out.seek(0)
-    one.err.seek(0)
-    printed, complained = one.out.read(), one.err.read()
+def check(one: Running) -> None:
     if one.process.returncode:
-        last = (complained.strip() or printed.strip()).splitlines()[-1:]
+        last = (said(one.err).strip() or said(one.out).strip()).splitlines()[-1:]
         raise EngineError(f"{one.name} ended with {one.process.returncode}: {' '.join(last)}")
-    return printed
+
+
+def said(file: IO[str]) -> str:
+    file.seek(0)
+    return file.read()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 
 def millijoules() -> dict[str, int]:
     """Of each card by its UUID, since its driver was loaded; none where package, driver or counter is not there."""
@@ -21,5 +23,6 @@ def millijoules() -> dict[str, int]:
     except pynvml.NVMLError:  # cards before Volta do not count
         return {}
     finally:
-        pynvml.nvmlShutdown()
+        with suppress(pynvml.NVMLError):
+            pynvml.nvmlShutdown()
     return found

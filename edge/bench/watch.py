@@ -53,6 +53,7 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def read(root: Path = Path("/")) -> Reading:
+    cards = gpu_energy.millijoules()  # first: it may load the driver
     first = (text(root / "proc/stat") or "").partition("\n")[0].split()
     times = [number(word) or 0 for word in first[1:9]] + [0] * 8
     return Reading(
@@ -63,7 +64,7 @@ def read(root: Path = Path("/")) -> Reading:
         own=_own_ticks(root),
         throttled=_throttled(root),
         joules=_joules(root),
-        cards=gpu_energy.millijoules(),
+        cards=cards,
     )
 
 
@@ -147,8 +148,8 @@ def _watts(before: Reading, after: Reading, root: Path, seconds: float) -> float
 
 
 def _gpu_watts(before: dict[str, int], after: dict[str, int], seconds: float) -> float | None:
-    if not after or after.keys() != before.keys() or not seconds:
-        return None
+    if not after or after.keys() != before.keys() or not seconds or any(after[card] < before[card] for card in after):
+        return None  # a driver that was loaded anew counts from zero
     return round(sum(after[card] - before[card] for card in after) / 1e3 / seconds, 2)
 
 

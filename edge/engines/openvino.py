@@ -15,11 +15,11 @@ class OpenvinoSession:
 
     def __init__(self, compiled: ov.CompiledModel, at_once: int) -> None:
         self._request = compiled.create_infer_request()
-        self._answer = _own_outputs(self._request, compiled)
         self._given: Floats | None = None  # what the input tensor shares its memory with
         self._at_once = at_once
         ran_on = compiled.get_property("EXECUTION_DEVICES")
         self.device = "gpu" if any(str(d).startswith("GPU") for d in ran_on) else "cpu"
+        self._answer = _own_outputs(self._request, compiled) if self.device == "cpu" else ()
 
     def run(self, batch: Floats) -> tuple[Floats, ...]:
         return self._run(batch) if self.device == "gpu" else in_turns(self._run, batch, self._at_once)

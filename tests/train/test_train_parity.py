@@ -34,12 +34,18 @@ def test_only_the_quickest_graph_of_each_bundle_counts() -> None:
 
 def test_the_bundle_that_flips_most_goes_first_and_none_at_the_bound() -> None:
     tile, cell, nut = parity("tile", 500, 9), parity("cell", 500, 6), parity("nut", 1000, 0)
-    restless = too_restless([tile, cell, nut])
+    restless = too_restless([tile, cell, nut], ())
     assert restless is not None and restless.bundle == "tile"
     assert MOST_FLIPS * 2000 == 10
-    assert too_restless([parity("tile", 500, 0, "fp32"), cell, nut]) is None
-    assert too_restless([parity("cell", 1000, 10), nut]) is None
+    assert too_restless([parity("cell", 1000, 10), parity("nut", 1000, 0)], ()) is None
 
 
-def test_fp32_is_never_blamed() -> None:
-    assert too_restless([parity("tile", 500, 400, "fp32")]) is None
+def test_whose_graphs_others_borrow_keeps_them() -> None:
+    gate, tile = parity("gate", 500, 400), parity("tile", 500, 9)
+    restless = too_restless([gate, tile], {"gate"})
+    assert restless is not None and restless.bundle == "tile"
+    assert too_restless([gate], {"gate"}) is None
+
+
+def test_int8_that_flips_nothing_does_not_pay_for_fp32_that_does() -> None:
+    assert too_restless([parity("tile", 500, 400, "fp32"), parity("nut", 1000, 0)], ()) is None

@@ -1,15 +1,16 @@
 """`python -m tools.train.parity`: the parity of every bundle of a folder, into its manifest and as a table.
 
 On images that neither training nor thresholds saw, as `tools.train.measured` has them. Kinds bundles are passed by:
-they name a defect and change no verdict. A graph that is not right is dropped from its bundle; where the quickest ones
-of all bundles flip more than MOST_FLIPS of the verdicts together, INT8 is dropped from those that flip most.
+they name a defect and change no verdict. A graph that is not right is dropped from its bundle. Where the quickest ones
+of all bundles flip more than MOST_FLIPS of the verdicts together, INT8 is dropped from those that flip most, unless
+others borrow it; not where only some bundles are named.
 """
 
 from __future__ import annotations
 
 import argparse
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -36,15 +37,18 @@ def flips_of(all_found: Iterable[Parity]) -> tuple[int, int]:
     return sum(flips for flips, _ in pairs), sum(frames for _, frames in pairs)
 
 
-def too_restless(all_found: Sequence[Parity]) -> Parity | None:
-    """The bundle to go without INT8, where all together flip too often: the one that flips most."""
+def too_restless(all_found: Sequence[Parity], lenders: Collection[str]) -> Parity | None:
+    """The bundle to go without INT8, where all together flip too often: the one that flips most. lenders: bundles that
+    others borrow graphs from."""
     flips, frames = flips_of(all_found)
-    in_int8 = [found for found in all_found if quickest(found).precision == "int8"]
-    return max(in_int8, key=lambda found: quickest(found).flips) if in_int8 and flips > MOST_FLIPS * frames else None
+    if flips <= MOST_FLIPS * frames:
+        return None
+    own = [found for found in all_found if quickest(found).precision == "int8" and found.bundle not in lenders]
+    return max((found for found in own if quickest(found).flips), key=lambda found: quickest(found).flips, default=None)
 
 
 def judged(bundle: Bundle, roots: list[Path], bar: Progress, dropped: dict[str, str]) -> Parity:
-    """A bundle's parity, which its manifest is told. dropped: what it has lost already, and why. Ends the
+    """A bundle's parity, which its manifest is told. dropped: what the bundle has lost, and why; added to. Ends the
     program where a graph cannot be run on this processor."""
     found = parity_of(bundle, roots, bar)
     if found.unchecked:
@@ -52,18 +56,18 @@ def judged(bundle: Bundle, roots: list[Path], bar: Progress, dropped: dict[str, 
     wrong = wrong_graphs(found)
     if wrong:
         found = without(found, drop_graphs(bundle, wrong))
-    dropped = dropped | wrong
+    dropped |= wrong
     set_parity(bundle.path, for_manifest(found, "python -m tools.train.parity", dropped))
     for sentence in (*(f"{file} dropped: {why}" for file, why in dropped.items()), *found.lost):
         bar.console.print(f"{bundle.manifest.name}: {sentence}")
     return found
 
 
-def without_int8(found: Parity, bundle: Bundle) -> tuple[Bundle, dict[str, str]]:
-    flips = f"{quickest(found).flips} of {found.frames} verdicts flip, and those of all bundles came to over"
-    why = f"{flips} {MOST_FLIPS:.1%}"
-    files = {graph.file: why for graph in bundle.manifest.graph if graph.precision == "int8"}
-    return drop_graphs(bundle, files), files
+def without_int8(found: Parity, bundle: Bundle, dropped: dict[str, str]) -> Bundle:
+    """dropped: as above."""
+    why = f"{quickest(found).flips} of {found.frames} verdicts flip, and all bundles' came to over {MOST_FLIPS:.1%}"
+    dropped |= {graph.file: why for graph in bundle.manifest.graph if graph.precision == "int8"}
+    return drop_graphs(bundle, dropped)
 
 
 def parity_of(bundle: Bundle, roots: list[Path], bar: Progress) -> Parity:
@@ -108,11 +112,14 @@ def main() -> None:
     paths = sorted(path.parent for path in given.bundles.glob(f"*/{MANIFEST}"))
     bundles = [open_bundle(path) for path in paths if not given.names or path.name in given.names]
     with Progress(console=Console(stderr=True), transient=True) as bar:
-        judging = {b.manifest.name: b for b in bundles if b.manifest.kind != "kinds"}
-        found = {name: judged(bundle, given.data, bar, {}) for name, bundle in judging.items()}
-        while restless := too_restless(list(found.values())):
-            bundle, dropped = without_int8(restless, open_bundle(judging[restless.bundle].path))
-            found[restless.bundle] = judged(bundle, given.data, bar, dropped)
+        judging = {b.manifest.name: b.path for b in bundles if b.manifest.kind != "kinds"}
+        dropped: dict[str, dict[str, str]] = {name: {} for name in judging}
+        found = {name: judged(open_bundle(path), given.data, bar, dropped[name]) for name, path in judging.items()}
+        lenders = {graph.bundle for bundle in bundles for graph in bundle.manifest.graph if graph.bundle}
+        while not given.names and (restless := too_restless(list(found.values()), lenders)):
+            name = restless.bundle
+            left = without_int8(restless, open_bundle(judging[name]), dropped[name])
+            found[name] = judged(left, given.data, bar, dropped[name])
     print(markdown(HEADINGS, [shown(one) for one in found.values()]))
     flips, frames = flips_of(found.values())
     print(f"\nFlips on the quickest graphs together: {flips} of {frames} frames ({flips / max(frames, 1):.2%}).")
