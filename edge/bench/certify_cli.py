@@ -78,7 +78,8 @@ def certify(
     from edge.bench.certify import certificate_of, check_targets, say_what_is_needed
     from edge.bench.load import Asked
     from edge.bench.measure import How, measure, open_subject, raise_what_failed, write
-    from edge.bench.report import EXIT_CODES, print_report
+    from edge.bench.report import EXIT_CODES
+    from edge.bench.report_table import print_report
     from edge.certificate import sign, to_json, told_target
     from edge.signing import box_key, default_key
 

@@ -120,7 +120,8 @@ def run(
 
         from edge.bench.load import Asked
         from edge.bench.measure import LEVELS, How, measure, open_subject, raise_what_failed, write
-        from edge.bench.report import EXIT_CODES, print_report, to_json
+        from edge.bench.report import EXIT_CODES, to_json
+        from edge.bench.report_table import print_report
 
         plan = make_plan(**arrivals)
         wanted: frozenset[Level] = frozenset(LEVELS if through_bus else levels or ("pipeline",))

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from html import escape
 
 from edge.bench.given import Given, GivenRow
-from edge.bench.plots import DARK, LIGHT, Plot, short
-from edge.bench.report import LAST_STAGES
+from edge.bench.plot_style import DARK, LIGHT, Plot
+from edge.bench.report import LAST_STAGES, short
 
 MEANING = {
     "PASS": "the p99 target is met, and the sample is large enough to say so",

@@ -14,7 +14,7 @@ from edge.errors import DataError
 if TYPE_CHECKING:
     from edge.bench.accuracy import Point
     from edge.bench.given import Given
-    from edge.bench.plots import Plot
+    from edge.bench.plot_style import Plot
 
 TAIL = (
     "The share of frames that took longer than so many milliseconds, both axes logarithmic: the further left and the "
@@ -77,24 +77,27 @@ def accuracies(path: Path, given: Given) -> list[Point]:
 
 def plots_of(given: Given) -> list[Plot]:
     """The tail, over time, and the roofline where the report has a ceiling; none of what did not run."""
-    from edge.bench import plots
+    from edge.bench.plot_latency import over_time, tail, timed
+    from edge.bench.plot_models import counted, roofline
+    from edge.bench.plot_style import Plot
 
     made = []
-    if plots.timed(given):
-        made.append(plots.Plot("tail", "Latency and its tail", TAIL, partial(plots.tail, given)))
-        made.append(plots.Plot("time", "Latency over time", TIME, partial(plots.over_time, given)))
-    if given.ceiling and plots.counted(given):
-        draw = partial(plots.roofline, given, given.ceiling)
-        made.append(plots.Plot("roofline", "Share of the machine's ceiling", ROOF, draw))
+    if timed(given):
+        made.append(Plot("tail", "Latency and its tail", TAIL, partial(tail, given)))
+        made.append(Plot("time", "Latency over time", TIME, partial(over_time, given)))
+    if given.ceiling and counted(given):
+        draw = partial(roofline, given, given.ceiling)
+        made.append(Plot("roofline", "Share of the machine's ceiling", ROOF, draw))
     return made
 
 
 def plots_across(points: list[Point]) -> list[Plot]:
-    from edge.bench import plots
+    from edge.bench.plot_models import accuracy
+    from edge.bench.plot_style import Plot
 
     if not points:
         return []
-    return [plots.Plot("accuracy", "Accuracy against milliseconds", ACCURACY, partial(plots.accuracy, points))]
+    return [Plot("accuracy", "Accuracy against milliseconds", ACCURACY, partial(accuracy, points))]
 
 
 def write_pngs(folder: Path, plots: list[Plot], prefix: str) -> None:

@@ -38,8 +38,7 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     """From the first frame to the last. stolen, neighbours: shares of all cores' time that the host gave to others and
     that other processes took. throttled: how often heat slowed a core; None where the box does not tell. memory_mb:
     resident at the end; peak_mb: at most. watts: of the processor's packages, gpu_watts: of all NVIDIA cards, each None
-    where the box does not tell.
-    remarks: what speaks against signing the figures, a sentence each."""
+    where the box does not tell. remarks: what speaks against signing the figures, a sentence each."""
 
     seconds: float
     stolen: float

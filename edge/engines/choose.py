@@ -151,9 +151,8 @@ def choose(bundle: Bundle, wanted: str, rows: list[Row], common: Engine | None =
     ran = [row for row in own if row.ms is not None]
     if not ran:
         check_installed(wanted)
-        why = "; ".join(f"{row.engine} {row.file}: {row.why}" for row in rows if row.why) or why_none(
-            wanted, bundle.manifest.graph
-        )
+        tried = "; ".join(f"{row.engine} {row.file}: {row.why}" for row in rows if row.why)
+        why = tried or why_none(wanted, bundle.manifest.graph)
         raise EngineError(f"no graph of {bundle.path} runs on engine {wanted!r} here: {why}")
 
     def cost(row: Row) -> tuple[float, bool]:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from edge.command import JSON, PATHS, need, to_json
 from edge.errors import EngineError
+
+if TYPE_CHECKING:
+    from edge.bundle import Bundle
+    from edge.offline.parity_run import Parity
 
 # What exporters and quantisers are made of: the extra `train`.
 EXPORTERS = ("torch", "litert_torch", "onnx", "onnxscript", "onnxslim", "onnxruntime", "openvino")
@@ -175,9 +180,9 @@ def parity(
     """
     need("train", "edge parity --program", *(["torch"] if program else []))
     from edge.bundle import open_bundle
-    from edge.offline.pack import copy_bundle, drop_graphs, set_parity
+    from edge.offline.pack import copy_bundle
     from edge.offline.parity_report import parity_tables, remarks, write_sheet
-    from edge.offline.parity_run import check_parity, for_manifest, without, wrong_graphs
+    from edge.offline.parity_run import check_parity
     from edge.offline.report import print_tables, progress_bar
 
     opened = open_bundle(bundle)
@@ -189,20 +194,30 @@ def parity(
         print_tables(parity_tables(found), remarks(found))
     if sheet is not None:
         write_sheet(sheet, samples, answers)
-    dropped = wrong_graphs(found) if drop else {}
-    if dropped:
-        found = without(found, drop_graphs(opened, dropped))
-        click.echo(f"dropped: {', '.join(dropped)}", err=True)
-    left = [file for file in found.unchecked if file not in dropped]
-    if left and (record or into):
-        raise EngineError(
-            f"{', '.join(left)}: not run, as INT8 of ONNX Runtime and OpenVINO overflows on a processor without VNNI; "
-            "nothing is recorded before they are checked on one that has it, or taken out of the bundle"
-        )
     if record or drop or into:
         folds = f" --fold {fold}" if fold is not None else ""
-        set_parity(bundle, for_manifest(found, f"edge parity BUNDLE DATA{folds}", dropped))
+        found = _record(opened, found, f"edge parity BUNDLE DATA{folds}", drop, whole=bool(record or into))
     if not found.passed:
         raise SystemExit(1)
     if into is not None:
         copy_bundle(open_bundle(bundle), into / bundle.resolve().name)
+
+
+def _record(bundle: Bundle, found: Parity, command: str, drop: bool, whole: bool) -> Parity:
+    """Into the manifest; first, where it is wanted, what is not right out of the bundle. whole: only where all that is
+    left was run. Raises EngineError."""
+    from edge.offline.pack import drop_graphs, set_parity
+    from edge.offline.parity_run import for_manifest, without, wrong_graphs
+
+    dropped = wrong_graphs(found) if drop else {}
+    if dropped:
+        found = without(found, drop_graphs(bundle, dropped))
+        click.echo(f"dropped: {', '.join(dropped)}", err=True)
+    left = [file for file in found.unchecked if file not in dropped]
+    if left and whole:
+        raise EngineError(
+            f"{', '.join(left)}: not run, as INT8 of ONNX Runtime and OpenVINO overflows on a processor without VNNI; "
+            "nothing is recorded before they are checked on one that has it, or taken out of the bundle"
+        )
+    set_parity(bundle.path, for_manifest(found, command, dropped))
+    return found

@@ -49,8 +49,8 @@ def line(small_line: Line, signed: Path, tmp_path: Path) -> Path:
 
 
 def test_the_daemon_starts_with_a_pass_of_this_line_on_this_box(line: Path) -> None:
-    with daemon_on(line):
-        pass
+    with daemon_on(line) as daemon:
+        assert daemon.poll() is None
 
 
 def test_the_doctor_says_so(line: Path) -> None:
@@ -142,5 +142,5 @@ def test_the_daemon_stays_down_and_says_why(spoil: Callable[[Path], Any], code: 
 def test_a_line_that_demands_none_asks_for_none(line: Path) -> None:
     edit(line, "require_certificate = true", "require_certificate = false")
     lost(line)
-    with daemon_on(line):
-        pass
+    with daemon_on(line) as daemon:
+        assert daemon.poll() is None
