@@ -23,6 +23,7 @@ from edge.golden import check_golden
 from edge.inspection.assemble import JUDGES, inspector, line_bundles, open_pipeline
 from edge.inspection.files import read_frame
 from edge.inspection.model import Model
+from edge.inspection.nearest import enough
 from edge.records import Frame
 from edge.vision.files import find_images
 
@@ -128,6 +129,7 @@ def _gops(bundle: Bundle) -> float | None:
     graph = next((g for g in bundle.manifest.graph if (g.format, g.precision) == ("onnx", "fp32")), None)
     once = operations(bundle.where(graph)) if graph else None
     rule = bundle.manifest.input
+    rule = enough(rule) if bundle.manifest.kind == "nearest" else rule
     return None if once is None else once * (rule.patches or rule.batch)
 
 
@@ -144,7 +146,8 @@ def _open_case(bundle: Bundle, engine: Engine, graph: Graph, threads: int, devic
         return {
             "prepare": model.began - started,
             "run": model.ended - model.began,
-            "score": ended - model.ended,
+            "score": ended - model.ended - sum(model.stages.values()),
+            **model.stages,
             "frame": ended - started,
         }
 
@@ -199,7 +202,7 @@ def _line_case(line: Line, engine: Wanted, chosen: bool, say: Say) -> Case:
         ended = perf_counter_ns()
         if inspection.reason == "engine_failed":
             raise EngineError(inspection.detail)
-        times = {"gate": inspection.times_ns["gate"]} if "gate" in inspection.times_ns else {}
+        times = {stage: spent for stage, spent in inspection.times_ns.items() if stage in ("gate", "kinds")}
         if "judge" in inspection.times_ns:
             times[f"judge {inspection.surface}"] = inspection.times_ns["judge"]
         return times | {"run": inspection.times_ns.get("run", 0), "frame": ended - started}

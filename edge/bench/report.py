@@ -31,7 +31,7 @@ EXIT_CODES: dict[Answer | None, int] = {"PASS": 0, None: 0, "FAIL": 1, "INSUFFIC
 TARGET_PERCENTILE = 0.99
 MOST_DRIFT, MOST_ALIKE = 0.05, 0.3
 # Shown in this order, a line's own stages before them.
-LAST_STAGES = ("prepare", "run", "score", "publish", "patch", "frame", "part", "latency")
+LAST_STAGES = ("prepare", "run", "stitch", "score", "boxes", "publish", "patch", "frame", "part", "latency")
 
 
 class Ran(msgspec.Struct, frozen=True):

@@ -10,14 +10,16 @@ from pathlib import Path
 from typing import TypeVar
 
 from edge import __version__
-from edge.bundle import Bundle, open_bundle
+from edge.bundle import Bundle, Graph, open_bundle
+from edge.certificate import Certificate
 from edge.config import Line, LineConfig, read_line
 from edge.doctor import box, clock, engines, gpu, measured, permissions
 from edge.doctor.diagnosis import Diagnosis
 from edge.engines.choose import cache_folder, choose, measure_all
+from edge.engines.session import Engine
 from edge.errors import EdgeError
 from edge.inspection.assemble import choose_graphs, line_bundles, measure_line
-from edge.inspection.certified import certified
+from edge.inspection.certified import certified, check_chosen
 
 THREADS = 2  # where no line says
 
@@ -70,20 +72,28 @@ def examine_line(line: Line, say: Callable[[str], None]) -> list[Diagnosis]:
     if not bundles:
         return rows
     rows.append(permissions.bundle_files(bundles.values()))
-    if line.config.require_certificate:
-        rows += _try("certificate", rows, _certificate, line) or []
-    return rows + (_try("graphs", rows, _together, line, list(bundles.values()), say) or [])
+    certificate = _try("certificate", rows, certified, line) if line.config.require_certificate else None
+    return rows + (_try("graphs", rows, _together, line, list(bundles.values()), certificate, say) or [])
 
 
-def _certificate(line: Line) -> list[Diagnosis]:
-    certificate = certified(line)
-    return [Diagnosis("certificate", "ok", f"{line.config.certificate} of {certificate.date} is a PASS of this line")]
-
-
-def _together(line: Line, bundles: list[Bundle], say: Callable[[str], None]) -> list[Diagnosis]:
+def _together(
+    line: Line, bundles: list[Bundle], certificate: Certificate | None, say: Callable[[str], None]
+) -> list[Diagnosis]:
     found, chosen = measure_line(line, bundles, say), choose_graphs(line, bundles, say)
     told = [measured.graphs(bundle, found[bundle.path.name], chosen[bundle.path.name]) for bundle in bundles]
-    return list(dict.fromkeys(row for rows in told for row in rows))
+    rows = list(dict.fromkeys(row for rows in told for row in rows))
+    return rows + _certificate(line, certificate, bundles, chosen) if certificate else rows
+
+
+def _certificate(
+    line: Line, certificate: Certificate, bundles: list[Bundle], chosen: dict[str, tuple[Engine, Graph]]
+) -> list[Diagnosis]:
+    """A certificate that holds for the files may still be of other graphs than those that measuring chooses here."""
+    rows: list[Diagnosis] = []
+    for bundle in bundles:
+        _try("certificate", rows, check_chosen, line, certificate, bundle, *chosen[bundle.path.name])
+    found = f"{line.config.certificate} of {certificate.date} is a PASS of this line and of the graphs that it runs"
+    return rows or [Diagnosis("certificate", "ok", found)]
 
 
 def _alone(bundle: Bundle, line: Line | None, say: Callable[[str], None]) -> list[Diagnosis]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from edge.bundle import Bundle, Graph
 from edge.certificate import (
     COMMAND,
     Certificate,
@@ -16,10 +17,13 @@ from edge.certificate import (
 )
 from edge.command import need
 from edge.config import Line
+from edge.engines.session import Engine
 from edge.errors import BundleError, ConfigError, DataError
 from edge.inspection.assemble import line_bundles
 from edge.inspection.model import Model
 from edge.signing import read_public
+
+UNTIMED = "name the engine in the line, or certify with the daemon's $CACHE_DIRECTORY"
 
 
 def line_subject(line: Line) -> Subject:
@@ -50,19 +54,30 @@ def certified(line: Line) -> Certificate:
 
 def check_running(line: Line, certificate: Certificate, models: Sequence[Model]) -> None:
     """Raises ConfigError where what was opened is not what was timed: another graph, engine, device or bundle."""
-    timed = {
-        (bundle.sha256, file, sha256, graph.engine, graph.device, graph.precision)
+    for model in models:
+        graph, session = model.graph, model.session
+        opened = model.bundle.sha256, graph.file, graph.sha256, session.engine, graph.precision
+        if (opened, session.device) not in timed(certificate):
+            told = f"{model.bundle.path.name} would run {graph.file} on {model.runs_on}, which was not timed for it"
+            raise ConfigError(_refused(line, f"{told}; {UNTIMED}"))
+
+
+def check_chosen(line: Line, certificate: Certificate, bundle: Bundle, engine: Engine, graph: Graph) -> None:
+    """As `check_running`, of what is not open yet, on whatever device."""
+    chosen = bundle.sha256, graph.file, graph.sha256, engine, graph.precision
+    if chosen not in {opened for opened, _ in timed(certificate)}:
+        told = f"{bundle.path.name} would run {graph.file} on {engine}, which was not timed for it"
+        raise ConfigError(_refused(line, f"{told}; {UNTIMED}"))
+
+
+def timed(certificate: Certificate) -> set[tuple[tuple[str, str, str, str, str], str]]:
+    """Each graph that was timed: (bundle's digest, file, its digest, engine, precision), device."""
+    return {
+        ((bundle.sha256, file, sha256, graph.engine, graph.precision), graph.device)
         for bundle in certificate.bundles
         for graph in bundle.graphs
         for file, sha256 in graph.files.items()
     }
-    for model in models:
-        graph, session = model.graph, model.session
-        opened = model.bundle.sha256, graph.file, graph.sha256, session.engine, session.device, graph.precision
-        if opened not in timed:
-            told = f"{model.bundle.path.name} would run {graph.file} on {model.runs_on}, which was not timed for it"
-            advice = "name the engine in the line, or certify with the daemon's $CACHE_DIRECTORY"
-            raise ConfigError(_refused(line, f"{told}; {advice}"))
 
 
 def _refused(line: Line, why: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from time import perf_counter_ns
 from typing import Protocol
 
 import numpy as np
@@ -39,7 +40,10 @@ class Scorer(ABC):
     def inspect(self, frame: Frame) -> Finding:
         """See Judge.inspect."""
         ((score, scores),) = self.score_all([frame])
-        return finding(self.model.bundle, score, self.threshold, scores, frame)
+        started = perf_counter_ns()
+        found = finding(self.model.bundle, score, self.threshold, scores, frame)
+        self.model.stages["boxes"] = perf_counter_ns() - started
+        return found
 
     @abstractmethod
     def score_all(self, frames: Sequence[Frame]) -> list[tuple[float, Floats]]:

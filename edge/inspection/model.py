@@ -23,7 +23,7 @@ class Kept:
 @dataclass(slots=True)
 class Model:
     """began, ended: of its last run, on perf_counter_ns, so that the engine's own time can be told from ours.
-    spent_ns: of all its runs."""
+    spent_ns: of all its runs. stages: nanoseconds of the last frame's stages after the run that are timed apart."""
 
     bundle: Bundle
     graph: Graph
@@ -31,6 +31,7 @@ class Model:
     began: int = 0
     ended: int = 0
     spent_ns: int = 0
+    stages: dict[str, int] = field(default_factory=dict)
     kept: Kept = field(default_factory=Kept)
 
     @property
@@ -58,10 +59,12 @@ class Model:
         self.kept.frame, self.kept.rule, self.kept.answer = frame, rule, answer
         return answer
 
-    def look_again(self, frame: Frame) -> tuple[Floats, ...]:
-        """As `look`, at no cost where the gate has just looked at this very frame in the same way; once."""
-        if self.kept.frame is not frame or self.kept.rule != self.manifest.input:
-            return self.run(prepare(frame.pixels, self.manifest.input, frame.full_scale))
+    def look_again(self, frame: Frame, alone: InputRule | None = None) -> tuple[Floats, ...]:
+        """As `look`, at no cost where the gate has just looked at this very frame in the same way; once. alone: the
+        views that are enough where it has not."""
+        rule = self.manifest.input
+        if self.kept.frame is not frame or self.kept.rule != rule:
+            return self.run(prepare(frame.pixels, alone or rule, frame.full_scale))
         self.kept.frame = None
         self.began = self.ended = perf_counter_ns()
         return self.kept.answer

@@ -4,7 +4,7 @@ After PatchCore (Roth et al. 2022): middle features of a network trained on othe
 neighbours; a memory of good cells; the distance to the nearest. Cells are compared by their direction alone: how strong
 a feature is follows the light. The network is the gate's own, so a frame that the gate has just looked at costs a
 matrix product; where a surface needs more pixels than the gate does, the frame is cut into tiles. Of several views the
-cells of `whole` are used.
+cells of `whole` are used, and without a gate it alone is looked at.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -31,10 +32,10 @@ ENLARGED = 4  # the map is drawn this much finer than its cells, so that boxes f
 
 
 def smooth_cells(cells: Floats, rule: InputRule) -> Floats:
-    """A frame's `(batch, d, h, w)` -> `(down * h, across * w, d)`: the whole view or all tiles side by side, each cell
-    averaged with its neighbours; edges repeated."""
+    """A frame's `(batch, d, h, w)` -> `(down * h, across * w, d)`: the whole view (of all, or the only one) or all
+    tiles side by side, each cell averaged with its neighbours; edges repeated."""
     across, down = rule.tiles
-    chosen = cells[rule.views.index("whole")] if rule.tiles == WHOLE else cells
+    chosen = cells[rule.views.index("whole") if len(cells) > 1 else 0] if rule.tiles == WHOLE else cells
     _, h, w = chosen.shape[-3:]
     tiles = chosen.reshape(down, across, -1, h, w).transpose(0, 3, 1, 4, 2)
     padded = np.pad(tiles.reshape(down * h, across * w, -1), ((1, 1), (1, 1), (0, 0)), mode="edge")
@@ -96,6 +97,11 @@ def memory_arrays(memory: Memory, graph: Graph) -> dict[str, NDArray[np.generic]
     return {f"{graph.file}/{name}": array for name, array in arrays.items()}
 
 
+def enough(rule: InputRule) -> InputRule:
+    """What of its network's input the judge needs: of several views `whole`."""
+    return msgspec.structs.replace(rule, views=("whole",)) if rule.tiles == WHOLE else rule
+
+
 def worst_mean(distance: Floats, worst: int) -> float:
     """Mean of the `worst` largest distances."""
     return float(np.partition(distance, -worst)[-worst:].mean())
@@ -110,6 +116,7 @@ class NearestJudge(Scorer):
             raise BundleError(f"{model.bundle.path}: a nearest judge needs [arrays] with its memory of good cells")
         if rule.tiles == WHOLE and "whole" not in rule.views:
             raise BundleError(f"{model.bundle.path}: input.views lacks `whole`, the one that covers the frame")
+        self.alone = enough(rule)
         graph = taught_on(model)
         arrays = model.bundle.read_arrays(entry, [f"{graph.file}/{name}" for name in ARRAYS])
         self.memory = _memory(arrays, graph, model.bundle.path / entry.file)
@@ -120,7 +127,7 @@ class NearestJudge(Scorer):
 
     def _score(self, frame: Frame) -> tuple[float, Floats]:
         name, worst = self.model.manifest.name, self.model.manifest.scoring.worst
-        cells = smooth_cells(self.model.look_again(frame)[1], self.model.manifest.input)
+        cells = smooth_cells(self.model.look_again(frame, self.alone)[1], self.model.manifest.input)
         h, w, d = cells.shape
         if d != len(self.memory.scale) or h * w < worst:
             raise ScoreError(f"the judge {name} answered with {h * w} cells of {d} numbers; its memory is of others")

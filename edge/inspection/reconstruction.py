@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from time import perf_counter_ns
 
 import cv2
 import numpy as np
@@ -46,7 +47,9 @@ class ReconstructionJudge(Scorer):
         scored = []
         by_frame = rebuilt.reshape(len(images), -1, *rebuilt.shape[1:])
         for number, (image, patches) in enumerate(zip(images, by_frame, strict=True)):
+            started = perf_counter_ns()
             whole = stitch(patches, rule.height, rule.width, rule.stride)
+            self.model.stages["stitch"] = perf_counter_ns() - started
             scores = residual_map(image, whole, scoring)
             if self.model.graph.gain != 1:
                 scores /= np.float32(self.model.graph.gain)

@@ -42,6 +42,7 @@ class ScoreMapJudge(Scorer):
         rule, scoring = self.model.manifest.input, self.model.manifest.scoring
         batch = one_batch([prepare(frame.pixels, rule, frame.full_scale) for frame in frames])
         answers = self.model.run(batch)
-        maps, *own = (sigmoid(answer) for answer in answers) if scoring.answer == "logit" else answers
+        # copied: the next run overwrites a session's answer
+        maps, *own = (sigmoid(found) if scoring.answer == "logit" else found.copy() for found in answers)
         scores = own[0][:, 0] if own else [smoothed_score(found, scoring) for found in maps[:, 0]]
         return [(float(score), found) for score, found in zip(scores, maps[:, 0], strict=True)]

@@ -70,7 +70,7 @@ def test_pass_needs_enough_samples_and_a_bound_below_the_target(small: Path) -> 
     assert report["answer"] == "PASS"
     assert row["chosen"]
     assert row["patches"] == 4
-    assert list(row["stages"]) == ["prepare", "run", "score", "frame", "patch"]
+    assert list(row["stages"]) == ["prepare", "run", "score", "stitch", "boxes", "frame", "patch"]
     for stage in row["stages"].values():
         assert stage["samples"] >= 662
         assert stage["p50_ms"] <= stage["p90_ms"] <= stage["p95_ms"] <= stage["p99_ms"] <= stage["p99_upper_ms"]

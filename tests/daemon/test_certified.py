@@ -81,6 +81,12 @@ def on_another_engine(certificate: Certificate) -> Certificate:
     return replace(certificate, bundles=bundles)
 
 
+def test_the_doctor_says_that_other_graphs_were_timed_than_would_run(line: Path) -> None:
+    resigned(line, on_another_engine)
+    code, out, _ = called("doctor", "--config", line, "--json")
+    assert code == 1 and "would run model.onnx on onnx, which was not timed for it" in out
+
+
 def of_the_judge_alone(certificate: Certificate) -> Certificate:
     return replace(certificate, bundles=certificate.bundles[1:])
 
