@@ -125,16 +125,16 @@ def roofline(report: Given, ceiling: Ceiling, palette: dict[str, str]) -> Figure
             fontsize=8.5,
             zorder=4,
         )
-    for value, name, ink in (
-        (ceiling.fp32_gflops, "FP32", palette["c1"]),
-        (ceiling.int8_gops, "INT8", palette["c0"]),
+    for value, name, ink, below in (
+        (ceiling.fp32_gflops, "FP32", palette["c1"], 2),
+        (ceiling.int8_gops, "INT8", palette["c0"], 13),
     ):
         if value:
             axis.axvline(value, color=ink, linewidth=1.2, linestyle=(0, (4, 2)), zorder=3)
             axis.annotate(
                 f"{name} ceiling {short(value)}",
                 (value, -0.9),
-                (-4, -2),
+                (-4, -below),
                 textcoords="offset points",
                 va="top",
                 ha="right",

@@ -54,8 +54,9 @@ def package_versions() -> dict[str, str]:
 
 def box_fingerprint() -> str:
     """What a measurement depends on besides bundle, threads and device: processor, versions of edge and the engines."""
-    cpu = f"{info().get('model name', platform.processor())}{' without VNNI' if int8_overflows() else ''}"
-    return f"{cpu} x{os.cpu_count()} {[f'{name} {number}' for name, number in package_versions().items()]}"
+    without = " without VNNI" if int8_overflows() else ""
+    cpu = f"{info().get('model name', platform.processor())}{without} x{os.cpu_count()}"
+    return ", ".join([cpu, *(f"{name} {number}" for name, number in package_versions().items())])
 
 
 def graphics(root: Path = Path("/")) -> list[str]:
