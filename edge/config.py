@@ -91,10 +91,16 @@ class PartsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a frame may claim before anything is allocated for it."""
+    """What a frame may claim before anything is allocated for it, and what the line bears.
+
+    waiting: frames that may wait for the engines; one more, and the oldest is answered as Undefined. hang_ms: engines
+    that take longer for one frame are taken for hung, and opened anew.
+    """
 
     frame_bytes: Annotated[int, msgspec.Meta(gt=0)] = 64 * 1024 * 1024
     pixels: Annotated[int, msgspec.Meta(gt=0)] = 64_000_000
+    waiting: Annotated[int, msgspec.Meta(ge=1, le=65536)] = 64
+    hang_ms: Annotated[float, msgspec.Meta(gt=0, le=3_600_000)] = 4000.0
 
 
 class LineConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -34,6 +34,10 @@ Reason = Literal[
     "bad_score",  # a model answered with something that is no score
     "engine_failed",  # an engine failed while running
     "late",  # the frame's deadline had passed before its verdict could leave
+    "overload",  # more frames waited for the engines than the line may keep
+    "wrong_trigger",  # another frame of its camera came with the same number or trigger
+    "old_session",  # its camera has begun anew since, or two cameras share a name
+    "stopped",  # the line was stopped before it was inspected
 ]
 PartReason = (
     Reason
@@ -141,11 +145,12 @@ class Finding:
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     """One map on the verdict socket, exactly one for every frame.
 
-    fail_safe: nothing was decided, the line has to treat the part as rejected. engine, device, precision: of the graph
-    that decided (the judge's, the gate's where no judge ran); `graphs` names all that ran. times_ns: per stage; `run`
-    is what the engines alone took of gate and judge, `total` goes from frame received to verdict made. regions: each
-    one's worst box; `score` and `thresholds` are those of the worst of all. attributes: what the gate reads off the
-    frame (its class embedding), 0 to 1 by name.
+    fail_safe: nothing was decided, the line has to treat the part as rejected. missing: frames that its camera numbered
+    and that have not come, just before this one. engine, device, precision: of the graph that decided (the judge's, the
+    gate's where no judge ran); `graphs` names all that ran. times_ns: per stage; `queue` is what it waited for the
+    engines, `run` what they alone took of gate and judge, `total` goes from frame received to verdict made. regions:
+    each one's worst box; `score` and `thresholds` are those of the worst of all. attributes: what the gate reads off
+    the frame (its class embedding), 0 to 1 by name.
     """
 
     v: int = MESSAGE_VERSION
@@ -158,6 +163,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     part_id: str | None = None
     frame_session: str | None = None
     frame_seq: int | None = None
+    missing: int = 0
     evaluation: int
     reason: Reason
     detail: str = ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 from dataclasses import dataclass
 from math import prod
@@ -59,12 +60,24 @@ class FrameInlet:
     def __init__(self, address: str, limits: Limits) -> None:
         """Bind. Cameras wait until `open`. Raises BusError."""
         self._socket = open_socket(zmq.SUB, address, bind=True, largest_part=limits.frame_bytes)
+        self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._poller = zmq.Poller()
+        self._poller.register(self._socket, zmq.POLLIN)
+        self._poller.register(self._bell, zmq.POLLIN)
 
     def open(self, line: str) -> None:
         self._socket.subscribe(frame_topic(line))
 
     def poll(self, milliseconds: int) -> bool:
-        return bool(self._socket.poll(milliseconds))
+        """Is there a message? Waits so long for one, or until `wake`."""
+        events = dict(self._poller.poll(milliseconds))
+        if self._bell in events:
+            os.eventfd_read(self._bell)
+        return self._socket in events
+
+    def wake(self) -> None:
+        """End a `poll` that waits; any thread may."""
+        os.eventfd_write(self._bell, 1)
 
     def receive(self) -> list[memoryview]:
         """One message, not copied. Parts after the third are dropped unread, one too many is kept as evidence."""
@@ -77,6 +90,7 @@ class FrameInlet:
 
     def close(self) -> None:
         self._socket.close(0)
+        os.close(self._bell)
 
 
 def camera_of(topic: memoryview) -> str:

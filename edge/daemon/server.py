@@ -1,30 +1,35 @@
-"""The daemon, top to bottom: open, warm up, say ready, answer until told to stop."""
+"""The daemon, top to bottom: open, warm up, say ready, run the three stages, answer what is left, stop."""
 
 from __future__ import annotations
 
 import ctypes
 import logging
+import os
 import signal
+import sys
 import time
-from collections.abc import Callable
-from time import perf_counter_ns
+from threading import Event
 from typing import TYPE_CHECKING
 
 from edge.bus.frames import FrameInlet
 from edge.bus.verdicts import VerdictOutlet
 from edge.config import Line
 from edge.daemon import notify
-from edge.daemon.answer import Answerer
-from edge.daemon.parts import PartDesk
+from edge.daemon.deadline import CaptureClock
+from edge.daemon.inspector import Inspector
+from edge.daemon.intake import Intake
+from edge.daemon.publisher import Publisher
+from edge.daemon.supervisor import Supervisor
+from edge.daemon.ticket import Belt
 from edge.inspection.assemble import open_pipeline
 from edge.inspection.certified import certified, check_running
-from edge.records import Evaluation, PartVerdict
+from edge.inspection.pipeline import Pipeline
 
 if TYPE_CHECKING:
     from edge.daemon.metrics import Metrics
 
 log = logging.getLogger("edge")
-IDLE_MS = 200
+LAST_FRAMES_S = 5.0  # what is under way when the line is stopped has so long
 
 
 def run(line: Line) -> None:
@@ -33,68 +38,43 @@ def run(line: Line) -> None:
     certificate = certified(line) if config.require_certificate else None
     frames, verdicts = FrameInlet(config.frames, config.limits), VerdictOutlet(config.verdicts)
     metrics = _serve_metrics(config.metrics_port) if config.metrics_port else None
-    pipeline = open_pipeline(line, log.info)
-    if certificate:
-        check_running(line, certificate, pipeline.models)
-        log.info("line %s: certified on %s", config.line, certificate.date)
-    _give_memory_back()
+
+    def open_engines(line: Line) -> Pipeline:
+        pipeline = open_pipeline(line, log.info)
+        if certificate:
+            check_running(line, certificate, pipeline.models)
+            log.info("line %s: certified on %s", config.line, certificate.date)
+        _give_memory_back()
+        return pipeline
+
+    pipeline = open_engines(line)
     stopping = _stop_on_signals()
+    belt, clock = Belt(config.limits.waiting, frames.wake), CaptureClock()
+    intake = Intake(config, frames, belt, clock)
+    publisher = Publisher(line, belt, verdicts, clock, metrics)
+    supervisor = Supervisor(line, (intake, Inspector(pipeline, belt), publisher), belt, open_engines)
     frames.open(config.line)
     log.info("line %s: frames at %s, verdicts at %s", config.line, config.frames, config.verdicts)
+    supervisor.start()
     notify.ready(f"inspecting line {config.line}")
-    answerer = Answerer(line, pipeline)
-    parts = PartDesk(line, config.parts, answerer.session) if config.parts else None
     try:
-        serve(frames, verdicts, answerer, parts, metrics, stopping)
+        supervisor.watch(stopping)
     finally:
         notify.stopping()
+        left = supervisor.stop(LAST_FRAMES_S)
         frames.close()
         verdicts.close()
-        pipeline.close()
-        log.info("line %s: %d verdicts, %d frames missing", config.line, answerer.seq, answerer.frames_missing)
+        log.info("line %s: %d verdicts, %d frames missing", config.line, publisher.seq, intake.counts["missing"])
+    if left:
+        _leave_behind(left)
 
 
-def serve(
-    frames: FrameInlet,
-    verdicts: VerdictOutlet,
-    answerer: Answerer,
-    parts: PartDesk | None,
-    metrics: Metrics | None,
-    stopping: Callable[[], bool],
-) -> None:
-    """One frame after the other; the watchdog is fed by this loop's progress alone."""
-    interval = notify.watchdog_interval()
-    fed = 0.0
-    while not stopping():
-        ended: list[PartVerdict] = []
-        if frames.poll(parts.wait_ms(IDLE_MS) if parts else IDLE_MS):
-            message = frames.receive()
-            received_ns = perf_counter_ns()
-            missing = answerer.frames_missing
-            verdict = answerer.answer(message, received_ns)
-            verdicts.send(verdict)
-            if metrics:
-                metrics.count(verdict, answerer.frames_missing - missing)
-            if verdict.detail and verdict.evaluation == Evaluation.UNDEFINED:
-                log.warning("%s %s: %s", verdict.camera, verdict.trigger_id or "-", verdict.detail)
-            ended = parts.add(verdict, received_ns) if parts else ended
-        elif parts:
-            ended = parts.expire()
-        publish(ended, verdicts, metrics)
-        if interval is not None and time.monotonic() - fed >= interval:
-            notify.watchdog()
-            fed = time.monotonic()
-    if parts:
-        publish(parts.close(), verdicts, metrics)
-
-
-def publish(ended: list[PartVerdict], verdicts: VerdictOutlet, metrics: Metrics | None) -> None:
-    for verdict in ended:
-        verdicts.send_part(verdict)
-        if metrics:
-            metrics.count_part(verdict)
-        if len(verdict.frames) < verdict.expected:
-            log.warning("part %s: %s", verdict.part_id or "-", verdict.detail)
+def _leave_behind(threads: list[str]) -> None:
+    """A thread that hangs inside an engine would keep the process from ending."""
+    log.warning("still inside an engine at the end: %s", ", ".join(threads))
+    time.sleep(1.0)  # what was published is sent by then (edge.bus.sockets)
+    sys.stderr.flush()
+    os._exit(0)
 
 
 def _serve_metrics(port: int) -> Metrics:
@@ -112,9 +92,9 @@ def _give_memory_back() -> None:
         trim(0)
 
 
-def _stop_on_signals() -> Callable[[], bool]:
-    """The handlers only set a flag."""
-    told: list[int] = []
+def _stop_on_signals() -> Event:
+    """The handlers only set it."""
+    told = Event()
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda caught, _: told.append(caught))
-    return lambda: bool(told)
+        signal.signal(number, lambda *_: told.set())
+    return told

@@ -19,6 +19,7 @@ def make_verdict(
     header: FrameHeader | None,
     inspection: Inspection,
     deadline_ns: int | None = None,
+    missing: int = 0,
 ) -> Verdict:
     """header: None where the message's own could not be read, or where there was no message."""
     admission, finding = inspection.admission, inspection.finding
@@ -36,6 +37,7 @@ def make_verdict(
         part_id=header.part_id if header else None,
         frame_session=header.session if header else None,
         frame_seq=header.seq if header else None,
+        missing=missing,
         simulated=header.simulated if header else False,
         t_capture_ns=header.t_capture_ns if header else None,
         evaluation=int(inspection.evaluation),

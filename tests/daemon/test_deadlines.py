@@ -1,4 +1,4 @@
-"""A deadline passes for every camera, whatever clock it has or has not."""
+"""A deadline passes for every camera, whatever clock it has or has not, and no clock that is set moves it."""
 
 from __future__ import annotations
 
@@ -6,46 +6,60 @@ import time
 from time import perf_counter_ns
 from typing import Any
 
-import numpy as np
 import pytest
 
-from edge.bus.frames import pack_header
-from edge.config import Line
-from edge.daemon.answer import Answerer
-from edge.inspection.assemble import open_pipeline
-from edge.records import Evaluation, FrameHeader
+from edge.daemon.deadline import CaptureClock
+from edge.records import FrameHeader
 
-PIXELS = np.full((64, 64), 51, np.uint8)
+HOUR_NS = 3_600_000_000_000
+MS = 1_000_000
 
 
-@pytest.fixture(scope="module")
-def answerer(small_line: Line, cache_folder: Any) -> Answerer:
-    return Answerer(small_line, open_pipeline(small_line))
-
-
-@pytest.mark.parametrize(
-    "clock",
-    [
-        {},
-        {"t_capture_ns": 5, "clock": "ptp"},
-        {"t_capture_ns": time.time_ns() + 10**12},
-        {"t_capture_ns": time.time_ns() - 10**12},
-    ],
-)
-def test_a_frame_that_waited_past_its_deadline_is_undefined(answerer: Answerer, clock: dict[str, Any]) -> None:
-    header = FrameHeader(
+def header(**fields: Any) -> FrameHeader:
+    return FrameHeader(
         session="s",
         seq=0,
         trigger_id="t",
-        shape=PIXELS.shape,
+        shape=(1, 1),
         dtype="uint8",
         pixel_format="Mono8",
         encoding="raw",
-        nbytes=PIXELS.nbytes,
-        deadline_ms=50,
-        **clock,
+        nbytes=1,
+        **fields,
     )
-    parts = [memoryview(b"frame/small/cam0"), memoryview(pack_header(header)), memoryview(PIXELS.tobytes())]
-    verdict = answerer.answer(parts, perf_counter_ns() - 60_000_000)
-    assert (verdict.evaluation, verdict.reason) == (Evaluation.UNDEFINED, "late")
-    assert verdict.fail_safe and verdict.deadline_ns is not None
+
+
+@pytest.mark.parametrize(
+    "stamp", [{}, {"t_capture_ns": 5, "clock": "ptp"}, {"t_capture_ns": time.time_ns() + 1000 * HOUR_NS}]
+)
+def test_without_a_stamp_that_can_be_read_it_counts_from_arrival(stamp: dict[str, Any]) -> None:
+    received = perf_counter_ns()
+    assert CaptureClock().deadline_ns(header(deadline_ms=50, **stamp), received, 0) == received + 50 * MS
+
+
+def test_with_a_stamp_it_counts_from_capture() -> None:
+    received = perf_counter_ns()
+    due = CaptureClock().deadline_ns(header(deadline_ms=50, t_capture_ns=time.time_ns() - 30 * MS), received, 0)
+    assert due is not None and abs(due - (received + 20 * MS)) < 5 * MS
+
+
+def test_a_frame_that_says_nothing_has_the_lines_and_none_where_that_is_none() -> None:
+    received = perf_counter_ns()
+    assert CaptureClock().deadline_ns(header(), received, 80) == received + 80 * MS
+    assert CaptureClock().deadline_ns(header(), received, 0) is None
+    assert CaptureClock().deadline_ns(header(deadline_ms=0), received, 80) is None
+
+
+@pytest.mark.parametrize("step", [HOUR_NS, -HOUR_NS])
+def test_a_clock_that_is_set_by_an_hour_moves_no_deadline(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
+    real = time.time_ns
+    clock = CaptureClock()
+    before = real() - 10 * MS  # captured, and on its way
+    monkeypatch.setattr(time, "time_ns", lambda: real() + step)
+    received = perf_counter_ns()
+    for captured in (before, real() + step - 10 * MS):
+        due = clock.deadline_ns(header(deadline_ms=50, t_capture_ns=captured), received, 0)
+        assert due is not None and abs(due - (received + 40 * MS)) < 5 * MS
+    monkeypatch.setattr(time, "time_ns", real)
+    due = clock.deadline_ns(header(deadline_ms=50, t_capture_ns=real() - 10 * MS), perf_counter_ns(), 0)
+    assert due is not None and abs(due - (perf_counter_ns() + 40 * MS)) < 5 * MS

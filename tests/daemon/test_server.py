@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -106,7 +107,7 @@ def test_any_encoding_size_depth_and_colour_is_judged(
     camera: Camera, subscriber: zmq.Socket[bytes], encoding: Any
 ) -> None:
     for pixels in (spotted(), np.dstack([spotted()] * 3), spotted().astype(np.uint16) * 257, spotted().repeat(2, 0)):
-        camera.send(pixels, "any", encoding=encoding)
+        camera.send(pixels, f"any {camera.sent}", encoding=encoding)
         assert next_verdict(subscriber).evaluation == Evaluation.NOT_OK
 
 
@@ -136,26 +137,35 @@ GOOD = {
     "encoding": "raw",
     "nbytes": SIDE * SIDE,
 }
+NUMBERS = itertools.count()
+
+
+def packed(**claims: object) -> bytes:
+    """Each is a frame of its own."""
+    number = next(NUMBERS)
+    return bytes(msgpack.packb({**GOOD, "seq": number, "trigger_id": f"x{number}", **claims}))
+
+
 PIXELS = plain(51).tobytes()
 TOPIC = frame_topic("small", "evil")
 BAD_MESSAGES: dict[str, list[bytes]] = {
     "one part": [TOPIC],
-    "two parts": [TOPIC, msgpack.packb(GOOD)],
-    "four parts": [TOPIC, msgpack.packb(GOOD), PIXELS, b"more"],
+    "two parts": [TOPIC, packed()],
+    "four parts": [TOPIC, packed(), PIXELS, b"more"],
     "two hundred parts": [TOPIC, *[b"x" * 1000] * 199],
-    "no camera in the topic": [b"frame/small/", msgpack.packb(GOOD), PIXELS],
+    "no camera in the topic": [b"frame/small/", packed(), PIXELS],
     "a header of noise": [TOPIC, b"\xc1\xff", PIXELS],
     "a header too large": [TOPIC, bytes(HEADER_BYTES + 1), PIXELS],
     "a deep header": [TOPIC, b"\x91" * HEADER_BYTES, PIXELS],
-    "a wrong dtype": [TOPIC, msgpack.packb({**GOOD, "dtype": "float64"}), PIXELS],
-    "a lying size": [TOPIC, msgpack.packb({**GOOD, "nbytes": 10**9}), PIXELS],
-    "a lying shape": [TOPIC, msgpack.packb({**GOOD, "shape": [9, 9]}), PIXELS],
-    "no pixels": [TOPIC, msgpack.packb(GOOD), b""],
-    "a deadline that is no number": [TOPIC, msgpack.packb({**GOOD, "deadline_ms": float("nan")}), PIXELS],
-    "a deadline without end": [TOPIC, msgpack.packb({**GOOD, "deadline_ms": float("inf")}), PIXELS],
-    "a deadline beyond all clocks": [TOPIC, msgpack.packb({**GOOD, "deadline_ms": 1e300}), PIXELS],
-    "a capture beyond all clocks": [TOPIC, msgpack.packb({**GOOD, "t_capture_ns": 2**64 - 1}), PIXELS],
-    "an image that is none": [TOPIC, msgpack.packb({**GOOD, "encoding": "png"}), PIXELS],
+    "a wrong dtype": [TOPIC, packed(dtype="float64"), PIXELS],
+    "a lying size": [TOPIC, packed(nbytes=10**9), PIXELS],
+    "a lying shape": [TOPIC, packed(shape=[9, 9]), PIXELS],
+    "no pixels": [TOPIC, packed(), b""],
+    "a deadline that is no number": [TOPIC, packed(deadline_ms=float("nan")), PIXELS],
+    "a deadline without end": [TOPIC, packed(deadline_ms=float("inf")), PIXELS],
+    "a deadline beyond all clocks": [TOPIC, packed(deadline_ms=1e300), PIXELS],
+    "a capture beyond all clocks": [TOPIC, packed(t_capture_ns=2**64 - 1), PIXELS],
+    "an image that is none": [TOPIC, packed(encoding="png"), PIXELS],
 }
 
 
@@ -171,7 +181,7 @@ def test_a_bad_message_gets_an_undefined_verdict_and_the_daemon_stays_up(
         verdict = next_verdict(subscriber)
     assert (verdict.evaluation, verdict.reason) == (Evaluation.UNDEFINED, "bad_frame")
     assert verdict.fail_safe and verdict.detail
-    camera.send(plain(51), "still here")
+    camera.send(plain(51), f"still here {camera.sent}")
     assert next_verdict(subscriber).evaluation == Evaluation.OK
 
 
@@ -182,10 +192,10 @@ def test_a_part_over_the_limit_cuts_its_sender_off_alone(
         evil.connect(daemon.address("frames"))
         assert evil.poll(5000)
         evil.recv()
-        evil.send_multipart([TOPIC, msgpack.packb(GOOD), bytes(200_000)])
+        evil.send_multipart([TOPIC, packed(), bytes(200_000)])
         time.sleep(0.2)
-    camera.send(plain(51), "still here")
-    assert next_verdict(subscriber).trigger_id == "still here"
+    camera.send(plain(51), trigger := f"still here {camera.sent}")
+    assert next_verdict(subscriber).trigger_id == trigger
 
 
 def test_verdicts_are_numbered_without_a_gap(camera: Camera, subscriber: zmq.Socket[bytes]) -> None:
@@ -196,17 +206,43 @@ def test_verdicts_are_numbered_without_a_gap(camera: Camera, subscriber: zmq.Soc
     assert [v.seq - verdicts[0].seq for v in verdicts] == list(range(50))
 
 
+def page_of(daemon: Running) -> str:
+    return str(urllib.request.urlopen(f"http://127.0.0.1:{daemon.port}/metrics").read().decode())
+
+
+def missing_on(page: str) -> float:
+    return float(next(line.split()[1] for line in page.splitlines() if line.startswith("edge_frames_missing_total ")))
+
+
 def test_the_counters_show_what_happened(daemon: Running, camera: Camera, subscriber: zmq.Socket[bytes]) -> None:
+    before = missing_on(page_of(daemon))
     camera.send(plain(51)[:, :10], "counted", encoding="png")
     next_verdict(subscriber)
     camera.sent += 3  # three frames that never left the camera
     camera.send(plain(51), "after a gap")
-    next_verdict(subscriber)
+    assert next_verdict(subscriber).missing == 3
     time.sleep(0.1)
-    page = urllib.request.urlopen(f"http://127.0.0.1:{daemon.port}/metrics").read().decode()
+    page = page_of(daemon)
     assert 'edge_verdicts_total{evaluation="undefined",reason="bad_frame",surface="-"}' in page
     assert 'edge_verdicts_total{evaluation="ok",reason="ok",surface="dark"}' in page
-    assert "edge_frames_missing_total 3.0" in page
+    assert missing_on(page) == before + 3
+
+
+def test_the_same_frame_again_has_no_second_verdict_and_a_mislabelled_one_is_never_ok(
+    daemon: Running, subscriber: zmq.Socket[bytes]
+) -> None:
+    with raw_socket(zmq.XPUB) as other:
+        other.connect(daemon.address("frames"))
+        assert other.poll(5000)
+        other.recv()
+        sent = [("one", 0, "a"), ("one", 0, "a"), ("one", 1, "a"), ("one", 0, "b"), ("two", 0, "a"), ("one", 2, "c")]
+        for session, seq, trigger in sent:
+            claims = packed(session=session, seq=seq, trigger_id=trigger)
+            other.send_multipart([frame_topic("small", "doubtful"), claims, PIXELS])
+        found = [next_verdict(subscriber) for _ in range(5)]
+    assert [(v.frame_session, v.frame_seq, v.trigger_id) for v in found] == [sent[0], *sent[2:]]
+    assert [v.reason for v in found] == ["ok", "wrong_trigger", "wrong_trigger", "ok", "old_session"]
+    assert [v.evaluation for v in found] == [1, 0, 0, 1, 0]
 
 
 def test_a_second_daemon_on_the_same_address_says_so_and_the_first_goes_on(

@@ -1,0 +1,93 @@
+"""The first stage: take messages off the bus, read their headers, decode what the engines will want next."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Sequence
+from threading import Thread
+from time import perf_counter_ns
+
+from edge.bus.frames import PARTS, FrameInlet, camera_of, read_frame, read_header
+from edge.config import LineConfig
+from edge.daemon.deadline import CaptureClock
+from edge.daemon.sequence import Order, Sequencer
+from edge.daemon.ticket import Belt, Ticket, undefined
+from edge.errors import FrameError
+from edge.records import FrameHeader
+
+log = logging.getLogger("edge")
+IDLE_MS = 200
+
+
+class Intake(Thread):
+    """beat_ns: when it last went round. counts: frames that were missing, repeated, out of order and so on."""
+
+    def __init__(self, config: LineConfig, frames: FrameInlet, belt: Belt, clock: CaptureClock) -> None:
+        super().__init__(name="intake", daemon=True)
+        self.beat_ns = perf_counter_ns()
+        self.counts: Counter[str] = Counter()
+        self._config, self._frames, self._belt, self._clock = config, frames, belt, clock
+        self._sequence = Sequencer()
+        self._number = 0
+        self._stopping = False
+
+    def run(self) -> None:
+        while not self._stopping:
+            self.beat_ns = perf_counter_ns()
+            if self._frames.poll(IDLE_MS):
+                message = self._frames.receive()
+                self.receive(message, perf_counter_ns())
+            while ticket := self._belt.next_waiting():
+                self.decode(ticket)
+
+    def stop(self) -> None:
+        self._stopping = True
+        self._frames.wake()
+
+    def receive(self, parts: Sequence[memoryview], received_ns: int) -> None:
+        """received_ns: of perf_counter_ns, when the message was taken off the socket."""
+        ticket = Ticket(self._number, received_ns)
+        self._number += 1
+        try:
+            if len(parts) != PARTS:
+                raise FrameError(f"a frame message has {PARTS} parts, this one has {len(parts)} or more")
+            ticket.camera = camera_of(parts[0])
+            ticket.header = read_header(parts[1])
+        except FrameError as error:
+            self._belt.finish(ticket, undefined("bad_frame", str(error)))
+            return
+        ticket.deadline_ns = self._clock.deadline_ns(ticket.header, received_ns, self._config.deadline_ms)
+        order = self._sequence.check(ticket.camera, ticket.header)
+        self.counts[order.kind] += 1
+        self.counts["missing"] += order.missing
+        ticket.missing = order.missing
+        if order.kind == "repeated":
+            log.warning("%s %s: the same frame came again; it has its verdict", ticket.camera, ticket.header.trigger_id)
+        elif order.kind in ("wrong_trigger", "old_session"):
+            self._belt.finish(ticket, undefined(order.kind, _why(order, ticket.header)))
+        else:
+            ticket.data = parts[2]
+            self._belt.enter(ticket)
+
+    def decode(self, ticket: Ticket) -> None:
+        started = perf_counter_ns()
+        assert ticket.header is not None and ticket.data is not None
+        try:
+            ticket.frame = read_frame(ticket.header, ticket.data, self._config.limits)
+        except FrameError as error:
+            self._belt.finish(ticket, undefined("bad_frame", str(error)))
+            return
+        except MemoryError:
+            self._belt.finish(ticket, undefined("bad_frame", f"no memory for {list(ticket.header.shape)} pixels"))
+            return
+        finally:
+            ticket.data = None
+            ticket.times_ns["decode"] = perf_counter_ns() - started
+        self._belt.offer(ticket)
+
+
+def _why(order: Order, header: FrameHeader) -> str:
+    if order.kind == "old_session":
+        return f"the camera's session {header.session} had ended; do two cameras share one name?"
+    return f"frame {header.seq} with trigger {header.trigger_id}: another frame came with that number or trigger"

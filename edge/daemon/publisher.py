@@ -1,0 +1,83 @@
+"""The last stage: one verdict for every ticket, in the order in which they are done. It alone numbers and sends."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from threading import Thread
+from time import perf_counter_ns
+from typing import TYPE_CHECKING
+
+from edge.bus.verdicts import VerdictOutlet
+from edge.config import Line
+from edge.daemon.deadline import CaptureClock
+from edge.daemon.parts import PartDesk
+from edge.daemon.ticket import Belt, Ticket, undefined
+from edge.inspection.verdict import make_verdict
+from edge.records import Evaluation, PartVerdict, Verdict
+
+if TYPE_CHECKING:
+    from edge.daemon.metrics import Metrics
+
+log = logging.getLogger("edge")
+
+
+class Publisher(Thread):
+    """beat_ns: when it last went round. seq: the next verdict's number."""
+
+    def __init__(
+        self, line: Line, belt: Belt, verdicts: VerdictOutlet, clock: CaptureClock, metrics: Metrics | None
+    ) -> None:
+        super().__init__(name="publisher", daemon=True)
+        self.beat_ns = perf_counter_ns()
+        self.session, self.seq = uuid.uuid4().hex[:12], 0
+        self._line, self._belt, self._verdicts, self._clock, self._metrics = line, belt, verdicts, clock, metrics
+        self._parts = PartDesk(line, line.config.parts, self.session) if line.config.parts else None
+        self._stopping = False
+
+    def run(self) -> None:
+        while not self._stopping or self._belt.depths["open"]:
+            self.beat_ns = perf_counter_ns()
+            for ticket in self._belt.collect():
+                self._answer(ticket)
+            if self._parts:
+                self._publish_parts(self._parts.expire())
+        if self._parts:
+            self._publish_parts(self._parts.close())
+
+    def stop(self) -> None:
+        """It ends once every ticket is answered."""
+        self._stopping = True
+
+    def _answer(self, ticket: Ticket) -> None:
+        verdict = self.verdict(ticket)
+        self._verdicts.send(verdict)
+        if self._metrics:
+            self._metrics.count(verdict, ticket.missing)
+        if verdict.detail and verdict.evaluation == Evaluation.UNDEFINED:
+            log.warning("%s %s: %s", verdict.camera, verdict.trigger_id or "-", verdict.detail)
+        if self._parts:
+            self._publish_parts(self._parts.add(verdict, ticket.received_ns))
+
+    def verdict(self, ticket: Ticket) -> Verdict:
+        """Late is never OK, and never NotOK: nobody acts on it in time."""
+        now = perf_counter_ns()
+        if ticket.expired(now) and ticket.inspection.evaluation is not Evaluation.UNDEFINED:
+            ticket.inspection = undefined("late", "the frame's deadline passed while it was inspected")
+        seq, self.seq = self.seq, self.seq + 1
+        deadline = None if ticket.deadline_ns is None else self._clock.realtime_ns(ticket.deadline_ns)
+        inspection = ticket.inspection
+        inspection.times_ns = {**ticket.times_ns, **inspection.times_ns, "total": now - ticket.received_ns}
+        verdict = make_verdict(
+            self._line, self.session, seq, ticket.camera, ticket.header, inspection, deadline, ticket.missing
+        )
+        ticket.frame = None
+        return verdict
+
+    def _publish_parts(self, ended: list[PartVerdict]) -> None:
+        for verdict in ended:
+            self._verdicts.send_part(verdict)
+            if self._metrics:
+                self._metrics.count_part(verdict)
+            if len(verdict.frames) < verdict.expected:
+                log.warning("part %s: %s", verdict.part_id or "-", verdict.detail)

@@ -1,0 +1,163 @@
+"""One trigger on its way through the daemon, and the belt that carries it from stage to stage.
+
+received -> waiting (by camera) -> ready (decoded) -> in the engines -> done -> answered. Whatever happens to it there,
+a ticket that entered is collected exactly once: when it is done, or when its deadline has passed.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from threading import Condition, Lock
+
+from edge.inspection.pipeline import Inspection
+from edge.records import Evaluation, Frame, FrameHeader, Reason
+
+READY = 2  # frames that are decoded ahead of the engines
+TICK_S = 0.005  # how late a deadline may be noticed
+
+
+@dataclass(slots=True, eq=False)
+class Ticket:
+    """number: in the order of receipt. received_ns, deadline_ns: of perf_counter_ns; deadline_ns None where there is
+    none. header: None where it could not be read. missing: frames of its camera that never came just before it. data:
+    its pixels as they came, until they are decoded. inspection: what is to be answered. decided: nothing that is found
+    from now on counts. times_ns: of the stages before the engines."""
+
+    number: int
+    received_ns: int
+    camera: str = "-"
+    header: FrameHeader | None = None
+    deadline_ns: int | None = None
+    missing: int = 0
+    data: memoryview | None = None
+    frame: Frame | None = None
+    inspection: Inspection = field(default_factory=Inspection)
+    decided: bool = False
+    times_ns: dict[str, int] = field(default_factory=dict)
+
+    def expired(self, now_ns: int) -> bool:
+        return self.deadline_ns is not None and now_ns > self.deadline_ns
+
+
+def undefined(reason: Reason, detail: str) -> Inspection:
+    return Inspection(Evaluation.UNDEFINED, reason, detail)
+
+
+class Belt:
+    """What the stages hand on to each other; every method may be called by any thread.
+
+    most: frames that may wait; one more, and the oldest of the camera that has the most of them is refused. on_room:
+    called when a frame that waits may be decoded.
+    """
+
+    def __init__(self, most: int, on_room: Callable[[], None]) -> None:
+        self.most, self._on_room = most, on_room
+        self._lock = Lock()
+        self._to_inspect, self._to_publish = Condition(self._lock), Condition(self._lock)
+        self._waiting: dict[str, deque[Ticket]] = {}  # in the order in which cameras are served next
+        self._ready: deque[Ticket] = deque()
+        self._done: deque[Ticket] = deque()
+        self._open: dict[int, Ticket] = {}
+
+    def enter(self, ticket: Ticket) -> None:
+        """A frame that is to be inspected."""
+        with self._lock:
+            self._open[ticket.number] = ticket
+            self._waiting.setdefault(ticket.camera, deque()).append(ticket)
+            if sum(map(len, self._waiting.values())) > self.most:
+                self._refuse_one()
+
+    def _refuse_one(self) -> None:
+        """One whose deadline has passed is answered for that anyway."""
+        fullest = max(self._waiting.values(), key=len)
+        ticket = fullest.popleft()
+        if not ticket.decided:
+            self._decide(ticket, undefined("overload", f"one more than {self.most} frames waited to be inspected"))
+
+    def next_waiting(self) -> Ticket | None:
+        """The frame to decode next, camera by camera in turn; None while enough are ready or none waits."""
+        with self._lock:
+            while self._waiting and len(self._ready) < READY:
+                camera = next(iter(self._waiting))
+                queue = self._waiting.pop(camera)
+                ticket = queue.popleft() if queue else None
+                if queue:
+                    self._waiting[camera] = queue  # last in turn now
+                if ticket and _worth(ticket):
+                    return ticket
+            return None
+
+    def offer(self, ticket: Ticket) -> None:
+        """A decoded frame, for the engines."""
+        with self._lock:
+            self._ready.append(ticket)
+            self._to_inspect.notify()
+
+    def give_back(self, ticket: Ticket) -> None:
+        """One that was taken by engines that are not to run it."""
+        with self._lock:
+            self._ready.appendleft(ticket)
+            self._to_inspect.notify()
+
+    def take(self, seconds: float) -> Ticket | None:
+        """The next decoded frame; None after so many seconds without one. What was decided meanwhile is left out."""
+        with self._lock:
+            if not self._ready:
+                self._to_inspect.wait(seconds)
+            while self._ready:
+                ticket = self._ready.popleft()
+                if self._waiting:
+                    self._on_room()
+                if _worth(ticket):
+                    return ticket
+            return None
+
+    def finish(self, ticket: Ticket, inspection: Inspection) -> bool:
+        """What is known of it, to be answered. False where it was decided before, and nobody will hear of this."""
+        with self._lock:
+            if ticket.decided:
+                return False
+            self._decide(ticket, inspection)
+            return True
+
+    def _decide(self, ticket: Ticket, inspection: Inspection) -> None:
+        ticket.inspection, ticket.decided = inspection, True
+        self._open[ticket.number] = ticket
+        self._done.append(ticket)
+        self._to_publish.notify()
+
+    def collect(self) -> list[Ticket]:
+        """What is to be answered now: all that is done, and what is not but whose deadline has passed. Waits a moment
+        for the first. Each ticket is collected once."""
+        with self._lock:
+            if not self._done:
+                self._to_publish.wait(TICK_S)
+            now = time.perf_counter_ns()
+            for ticket in [ticket for ticket in self._open.values() if not ticket.decided and ticket.expired(now)]:
+                self._decide(ticket, undefined("late", "the frame's deadline passed before it was inspected"))
+            collected = list(self._done)
+            self._done.clear()
+            for ticket in collected:
+                del self._open[ticket.number]
+            return collected
+
+    def refuse_all(self, reason: Reason, detail: str) -> None:
+        """All that is not done yet."""
+        with self._lock:
+            for ticket in [ticket for ticket in self._open.values() if not ticket.decided]:
+                self._decide(ticket, undefined(reason, detail))
+
+    @property
+    def depths(self) -> dict[str, int]:
+        """Tickets in each queue, and those that are not answered."""
+        with self._lock:
+            waiting = sum(map(len, self._waiting.values()))
+            return {"waiting": waiting, "ready": len(self._ready), "done": len(self._done), "open": len(self._open)}
+
+
+def _worth(ticket: Ticket) -> bool:
+    """Is it worth another stage's time? What has expired is answered by `collect`."""
+    return not ticket.decided and not ticket.expired(time.perf_counter_ns())

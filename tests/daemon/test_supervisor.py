@@ -1,0 +1,227 @@
+"""Engines that hang, die or fail: every part is answered, none of them OK, and the line goes on with engines anew."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Event, Thread, Timer
+
+import msgspec
+import numpy as np
+import pytest
+
+from edge.bus.camera import Camera
+from edge.bus.frames import FrameInlet
+from edge.bus.verdicts import VerdictInlet, VerdictOutlet
+from edge.config import Line
+from edge.daemon.deadline import CaptureClock
+from edge.daemon.inspector import Inspector
+from edge.daemon.intake import Intake
+from edge.daemon.publisher import Publisher
+from edge.daemon.supervisor import MOST_REPLACED, Supervisor
+from edge.daemon.ticket import Belt
+from edge.engines.session import Floats, Session
+from edge.errors import EdgeError, EngineError
+from edge.inspection.assemble import open_pipeline
+from edge.inspection.pipeline import Pipeline
+from edge.records import Evaluation, Verdict
+
+pytestmark = pytest.mark.usefixtures("own_cache")
+GOOD = np.full((64, 64), 51, np.uint8)
+HANG_MS, DEADLINE_MS = 150.0, 60.0
+
+
+class Faulty:
+    """A real session, that hangs, or raises what it is told to, for as long as it is."""
+
+    def __init__(self, session: Session, device: str = "") -> None:
+        self.session, self.engine, self.device = session, session.engine, device or session.device
+        self.go_on = Event()
+        self.go_on.set()
+        self.failure: BaseException | None = None
+
+    def run(self, batch: Floats) -> tuple[Floats, ...]:
+        self.go_on.wait()
+        if self.failure:
+            raise self.failure
+        return self.session.run(batch)
+
+    def close(self) -> None:
+        self.session.close()
+
+
+@dataclass
+class Station:
+    """The daemon's stages in this process, a real camera and a subscriber."""
+
+    supervisor: Supervisor
+    camera: Camera
+    verdicts: VerdictInlet
+    faulty: Faulty
+    opened: list[Pipeline]
+    ended: list[EdgeError] = field(default_factory=list)
+
+    def send(self, count: int = 1, deadline_ms: float | None = None) -> None:
+        for _ in range(count):
+            self.camera.send(GOOD, f"t{self.camera.sent}", deadline_ms=deadline_ms)
+
+    def next(self) -> Verdict:
+        assert self.verdicts.poll(20_000), "no verdict came"
+        return self.verdicts.receive()
+
+
+@contextmanager
+def station_on(line: Line, folder: Path, device: str = "") -> Iterator[Station]:
+    config = msgspec.structs.replace(
+        line.config,
+        frames=f"ipc://{folder}/frames",
+        verdicts=f"ipc://{folder}/verdicts",
+        limits=msgspec.structs.replace(line.config.limits, hang_ms=HANG_MS),
+    )
+    line, opened = msgspec.structs.replace(line, config=config), []
+
+    def reopen(wanted: Line) -> Pipeline:
+        opened.append(open_pipeline(wanted))
+        return opened[-1]
+
+    pipeline = open_pipeline(line)
+    model = pipeline.judges["dark"].model
+    faulty = Faulty(model.session, device)
+    model.session = faulty
+    frames, outlet = FrameInlet(config.frames, config.limits), VerdictOutlet(config.verdicts)
+    belt, clock = Belt(config.limits.waiting, frames.wake), CaptureClock()
+    stages = Intake(config, frames, belt, clock), Inspector(pipeline, belt), Publisher(line, belt, outlet, clock, None)
+    supervisor, stopping = Supervisor(line, stages, belt, reopen), Event()
+    inlet = VerdictInlet(config.verdicts, config.line)
+    frames.open(config.line)
+    supervisor.start()
+    camera = Camera(config.frames, config.line, "cam0")
+    time.sleep(0.3)  # the subscription travels as well
+    station = Station(supervisor, camera, inlet, faulty, opened)
+
+    def watch() -> None:
+        try:
+            supervisor.watch(stopping)
+        except EdgeError as error:
+            station.ended.append(error)
+
+    watching = Thread(target=watch, daemon=True)
+    watching.start()
+    try:
+        yield station
+    finally:
+        faulty.go_on.set()
+        stopping.set()
+        watching.join(10)
+        assert supervisor.stop(1.0) == []
+        for end in (camera.close, inlet.close, outlet.close, frames.close):
+            end()
+
+
+@pytest.fixture
+def station(small_line: Line, tmp_path: Path) -> Iterator[Station]:
+    with station_on(small_line, tmp_path) as station:
+        yield station
+
+
+def within(seconds: float, holds: Callable[[], bool]) -> bool:
+    until = time.monotonic() + seconds
+    while not holds():
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.005)
+    return True
+
+
+def test_a_hung_engine_is_replaced_and_every_part_answered_none_in_flight_as_ok(station: Station) -> None:
+    station.send()
+    assert station.next().evaluation == Evaluation.OK
+    station.faulty.go_on.clear()
+    station.send(3)
+    hung = station.next()
+    assert (hung.evaluation, hung.reason, hung.fail_safe) == (Evaluation.UNDEFINED, "engine_failed", True)
+    assert "no answer from the engines for 150 ms" in hung.detail
+    assert [station.next().evaluation for _ in range(2)] == [Evaluation.OK] * 2, "by the engines that replaced them"
+    station.faulty.go_on.set()
+    time.sleep(0.1)
+    assert not station.verdicts.poll(100), "what the hung engine says in the end is heard by nobody"
+    assert len(station.opened) == 1
+
+
+def test_a_part_in_a_hung_engine_is_answered_at_its_deadline_not_when_the_engine_is_given_up(station: Station) -> None:
+    station.faulty.go_on.clear()
+    began = time.perf_counter()
+    station.send(1, DEADLINE_MS)
+    verdict = station.next()
+    took = 1000 * (time.perf_counter() - began)
+    assert (verdict.evaluation, verdict.reason) == (Evaluation.UNDEFINED, "late")
+    assert DEADLINE_MS - 5 < took < DEADLINE_MS + 20 + 30, "and the test's own way to it"
+
+
+@pytest.mark.parametrize("failure", [RuntimeError("out of order"), EngineError("lost its device")])
+def test_an_engine_that_fails_again_and_again_is_opened_anew(station: Station, failure: Exception) -> None:
+    station.faulty.failure = failure
+    for _ in range(3):
+        station.send()
+        assert station.next().reason == "engine_failed"
+    broken = station.supervisor.inspector
+    assert within(10, lambda: station.supervisor.inspector is not broken)
+    station.send()
+    assert station.next().evaluation == Evaluation.OK
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_thread_of_the_engines_that_dies_is_replaced(station: Station) -> None:
+    dead = station.supervisor.inspector
+    station.faulty.failure = SystemExit()
+    station.send()
+    assert within(10, lambda: not dead.is_alive())
+    verdict = station.next()
+    assert (verdict.evaluation, verdict.reason) == (Evaluation.UNDEFINED, "engine_failed")
+    station.send()
+    assert station.next().evaluation == Evaluation.OK
+
+
+def test_a_gpu_that_fails_once_is_left_for_the_cpu_and_verdicts_say_so(small_line: Line, tmp_path: Path) -> None:
+    with station_on(small_line, tmp_path, device="gpu") as station:
+        station.send()
+        assert station.next().device == "gpu"
+        station.faulty.failure = EngineError("CUDA failure 999")
+        station.send()
+        assert station.next().reason == "engine_failed"
+        broken = station.supervisor.inspector
+        assert within(10, lambda: station.supervisor.inspector is not broken)
+        station.send()
+        verdict = station.next()
+        assert (verdict.evaluation, verdict.device) == (Evaluation.OK, "cpu")
+
+
+def test_engines_that_stay_broken_end_the_daemon(station: Station) -> None:
+    def break_again(wanted: Line) -> Pipeline:
+        pipeline = open_pipeline(wanted)
+        faulty = Faulty(pipeline.judges["dark"].model.session)
+        faulty.failure = EngineError("broken")
+        pipeline.judges["dark"].model.session = faulty
+        return pipeline
+
+    station.supervisor._reopen = break_again
+    station.faulty.failure = EngineError("broken")
+    until = time.monotonic() + 30
+    while not station.ended and time.monotonic() < until:
+        station.send()
+        assert station.next().reason == "engine_failed"
+    (ended,) = station.ended
+    assert ended.exit_code == 12 and f"replaced {MOST_REPLACED} times" in str(ended)
+
+
+def test_what_is_under_way_when_the_line_stops_is_answered(station: Station) -> None:
+    station.faulty.go_on.clear()
+    station.send(3)
+    time.sleep(0.05)
+    Timer(0.2, station.faulty.go_on.set).start()
+    left = station.supervisor.stop(0.05)
+    assert [station.next().reason for _ in range(3)] == ["stopped"] * 3
+    assert left == []
