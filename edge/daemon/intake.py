@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Sequence
-from threading import Thread
 from time import perf_counter_ns
 
 from edge.bus.frames import PARTS, FrameInlet, camera_of, read_frame, read_header
 from edge.config import LineConfig
 from edge.daemon.deadline import CaptureClock
+from edge.daemon.inspector import Inspector
 from edge.daemon.sequence import Order, Sequencer
 from edge.daemon.ticket import Belt, Ticket, undefined
 from edge.errors import FrameError
@@ -20,29 +20,28 @@ log = logging.getLogger("edge")
 IDLE_MS = 200
 
 
-class Intake(Thread):
-    """beat_ns: when it last went round. counts: frames that were missing, repeated, out of order and so on."""
+class Intake:
+    """Any thread may work it, one at a time. beat_ns: when it last went round. counts: frames that were missing,
+    repeated, out of order and so on."""
 
-    def __init__(self, config: LineConfig, frames: FrameInlet, belt: Belt, clock: CaptureClock) -> None:
-        super().__init__(name="intake", daemon=True)
+    def __init__(self, config: LineConfig, frames: FrameInlet, belt: Belt[Inspector], clock: CaptureClock) -> None:
         self.beat_ns = perf_counter_ns()
         self.counts: Counter[str] = Counter()
         self._config, self._frames, self._belt, self._clock = config, frames, belt, clock
         self._sequence = Sequencer()
         self._number = 0
-        self._stopping = False
 
-    def run(self) -> None:
-        while not self._stopping:
-            self.beat_ns = perf_counter_ns()
-            if self._frames.poll(IDLE_MS):
-                message = self._frames.receive()
-                self.receive(message, perf_counter_ns())
-            while ticket := self._belt.next_waiting():
-                self.decode(ticket)
+    def go_on(self) -> None:
+        """Wait a while for a message, and decode what the engines will want next."""
+        if self._frames.poll(IDLE_MS):
+            message = self._frames.receive()
+            self.receive(message, perf_counter_ns())
+        while ticket := self._belt.next_waiting():
+            self.decode(ticket)
+        self.beat_ns = perf_counter_ns()
 
-    def stop(self) -> None:
-        self._stopping = True
+    def wake(self) -> None:
+        """End a wait; any thread may."""
         self._frames.wake()
 
     def receive(self, parts: Sequence[memoryview], received_ns: int) -> None:

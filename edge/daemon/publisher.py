@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import uuid
-from threading import Thread
+from threading import Lock, Thread
 from time import perf_counter_ns
 from typing import TYPE_CHECKING
 
 from edge.bus.verdicts import VerdictOutlet
 from edge.config import Line
 from edge.daemon.deadline import CaptureClock
+from edge.daemon.inspector import Inspector
 from edge.daemon.parts import PartDesk
 from edge.daemon.ticket import Belt, Ticket, undefined
 from edge.inspection.verdict import make_verdict
@@ -26,28 +27,34 @@ class Publisher(Thread):
     """beat_ns: when it last went round. seq: the next verdict's number."""
 
     def __init__(
-        self, line: Line, belt: Belt, verdicts: VerdictOutlet, clock: CaptureClock, metrics: Metrics | None
+        self, line: Line, belt: Belt[Inspector], verdicts: VerdictOutlet, clock: CaptureClock, metrics: Metrics | None
     ) -> None:
         super().__init__(name="publisher", daemon=True)
         self.beat_ns = perf_counter_ns()
         self.session, self.seq = uuid.uuid4().hex[:12], 0
         self._line, self._belt, self._verdicts, self._clock, self._metrics = line, belt, verdicts, clock, metrics
         self._parts = PartDesk(line, line.config.parts, self.session) if line.config.parts else None
+        self._sending = Lock()
         self._stopping = False
 
     def run(self) -> None:
         while not self._stopping or self._belt.depths["open"]:
             self.beat_ns = perf_counter_ns()
-            for ticket in self._belt.collect():
-                self._answer(ticket)
-            if self._parts:
-                self._publish_parts(self._parts.expire())
+            self.answer(self._belt.collect())
         if self._parts:
             self._publish_parts(self._parts.close())
 
     def stop(self) -> None:
         """It ends once every ticket is answered."""
         self._stopping = True
+
+    def answer(self, tickets: list[Ticket]) -> None:
+        """Any thread may; one does at a time."""
+        with self._sending:
+            for ticket in tickets:
+                self._answer(ticket)
+            if self._parts:
+                self._publish_parts(self._parts.expire())
 
     def _answer(self, ticket: Ticket) -> None:
         verdict = self.verdict(ticket)

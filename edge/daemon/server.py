@@ -1,4 +1,4 @@
-"""The daemon, top to bottom: open, warm up, say ready, run the three stages, answer what is left, stop."""
+"""The daemon, top to bottom: open, warm up, say ready, let the crew work, answer what is left, stop."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from edge.daemon.intake import Intake
 from edge.daemon.publisher import Publisher
 from edge.daemon.supervisor import Supervisor
 from edge.daemon.ticket import Belt
+from edge.daemon.worker import Crew
 from edge.inspection.assemble import open_pipeline
 from edge.inspection.certified import certified, check_running
 from edge.inspection.pipeline import Pipeline
@@ -49,10 +50,10 @@ def run(line: Line) -> None:
 
     pipeline = open_engines(line)
     stopping = _stop_on_signals()
-    belt, clock = Belt(config.limits.waiting, frames.wake), CaptureClock()
+    belt, clock = Belt(config.limits.waiting, frames.wake, Inspector(pipeline)), CaptureClock()
     intake = Intake(config, frames, belt, clock)
     publisher = Publisher(line, belt, verdicts, clock, metrics)
-    supervisor = Supervisor(line, (intake, Inspector(pipeline, belt), publisher), belt, open_engines)
+    supervisor = Supervisor(line, Crew(intake, belt, publisher.answer), publisher, open_engines)
     frames.open(config.line)
     log.info("line %s: frames at %s, verdicts at %s", config.line, config.frames, config.verdicts)
     supervisor.start()

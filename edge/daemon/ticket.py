@@ -11,9 +11,12 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from threading import Condition, Lock
+from typing import Generic, TypeVar
 
 from edge.inspection.pipeline import Inspection
 from edge.records import Evaluation, Frame, FrameHeader, Reason
+
+Engines = TypeVar("Engines")
 
 READY = 2  # frames that are decoded ahead of the engines
 TICK_S = 0.005  # how late a deadline may be noticed
@@ -46,21 +49,23 @@ def undefined(reason: Reason, detail: str) -> Inspection:
     return Inspection(Evaluation.UNDEFINED, reason, detail)
 
 
-class Belt:
+class Belt(Generic[Engines]):
     """What the stages hand on to each other; every method may be called by any thread.
 
     most: frames that may wait; one more, and the oldest of the camera that has the most of them is refused. on_room:
-    called when a frame that waits may be decoded.
+    called when a frame that waits may be decoded. engines: belong to one thread at a time, to the one that claimed
+    them, until nothing is ready for them any more.
     """
 
-    def __init__(self, most: int, on_room: Callable[[], None]) -> None:
-        self.most, self._on_room = most, on_room
+    def __init__(self, most: int, on_room: Callable[[], None], engines: Engines) -> None:
+        self.most, self._on_room, self.engines = most, on_room, engines
         self._lock = Lock()
-        self._to_inspect, self._to_publish = Condition(self._lock), Condition(self._lock)
+        self._to_publish = Condition(self._lock)
         self._waiting: dict[str, deque[Ticket]] = {}  # in the order in which cameras are served next
         self._ready: deque[Ticket] = deque()
         self._done: deque[Ticket] = deque()
         self._open: dict[int, Ticket] = {}
+        self._taken = False  # does a thread have the engines?
 
     def enter(self, ticket: Ticket) -> None:
         """A frame that is to be inspected."""
@@ -94,26 +99,40 @@ class Belt:
         """A decoded frame, for the engines."""
         with self._lock:
             self._ready.append(ticket)
-            self._to_inspect.notify()
 
-    def give_back(self, ticket: Ticket) -> None:
-        """One that was taken by engines that are not to run it."""
+    def claim(self) -> Engines | None:
+        """The engines are the caller's from now on, if a frame is ready and no thread has them."""
         with self._lock:
-            self._ready.appendleft(ticket)
-            self._to_inspect.notify()
+            if self._taken or not self._ready:
+                return None
+            self._taken = True
+            return self.engines
 
-    def take(self, seconds: float) -> Ticket | None:
-        """The next decoded frame; None after so many seconds without one. What was decided meanwhile is left out."""
+    def take(self, engines: Engines) -> Ticket | None:
+        """The next decoded frame for the engines that were claimed. None: there is none, or the engines were replaced;
+        they are the caller's no longer."""
         with self._lock:
-            if not self._ready:
-                self._to_inspect.wait(seconds)
+            if engines is not self.engines:
+                return None
             while self._ready:
                 ticket = self._ready.popleft()
                 if self._waiting:
                     self._on_room()
                 if _worth(ticket):
                     return ticket
+            self._taken = False
             return None
+
+    def take_away(self) -> bool:
+        """Nobody gets the engines until others replace them. Did a thread have them?"""
+        with self._lock:
+            had, self._taken = self._taken, True
+            return had
+
+    def replace(self, engines: Engines) -> None:
+        """From now on these may be claimed."""
+        with self._lock:
+            self.engines, self._taken = engines, False
 
     def finish(self, ticket: Ticket, inspection: Inspection) -> bool:
         """What is known of it, to be answered. False where it was decided before, and nobody will hear of this."""
@@ -121,13 +140,24 @@ class Belt:
             if ticket.decided:
                 return False
             self._decide(ticket, inspection)
+            self._to_publish.notify()
             return True
+
+    def finish_and_collect(self, ticket: Ticket, inspection: Inspection) -> list[Ticket]:
+        """As `finish`. While no frame waits for the engines their thread answers what is done itself, which is sooner
+        than waking another; else nothing is given, and the publisher does it while they run."""
+        with self._lock:
+            if not ticket.decided:
+                self._decide(ticket, inspection)
+            if not self._ready and not self._waiting:
+                return self._collect()
+            self._to_publish.notify()
+            return []
 
     def _decide(self, ticket: Ticket, inspection: Inspection) -> None:
         ticket.inspection, ticket.decided = inspection, True
         self._open[ticket.number] = ticket
         self._done.append(ticket)
-        self._to_publish.notify()
 
     def collect(self) -> list[Ticket]:
         """What is to be answered now: all that is done, and what is not but whose deadline has passed. Waits a moment
@@ -138,11 +168,14 @@ class Belt:
             now = time.perf_counter_ns()
             for ticket in [ticket for ticket in self._open.values() if not ticket.decided and ticket.expired(now)]:
                 self._decide(ticket, undefined("late", "the frame's deadline passed before it was inspected"))
-            collected = list(self._done)
-            self._done.clear()
-            for ticket in collected:
-                del self._open[ticket.number]
-            return collected
+            return self._collect()
+
+    def _collect(self) -> list[Ticket]:
+        collected = list(self._done)
+        self._done.clear()
+        for ticket in collected:
+            del self._open[ticket.number]
+        return collected
 
     def refuse_all(self, reason: Reason, detail: str) -> None:
         """All that is not done yet."""

@@ -15,7 +15,7 @@ from edge.inspection.pipeline import Inspection
 from edge.records import Evaluation, Frame
 
 FRAME = Frame(np.zeros((2, 2), np.uint8), 255)
-OK = Inspection(Evaluation.OK, "ok")
+ENGINES = "first"
 
 
 def nobody() -> None:
@@ -28,20 +28,63 @@ def ticket(number: int, camera: str = "a", within_ms: float | None = None) -> Ti
 
 
 def test_a_frame_goes_from_stage_to_stage() -> None:
-    belt = Belt(4, nobody)
+    belt = Belt(4, nobody, ENGINES)
     one = ticket(0)
     belt.enter(one)
     assert belt.next_waiting() is one
     belt.offer(one)
-    assert belt.take(1) is one
+    assert belt.take(ENGINES) is one
     assert belt.depths == {"waiting": 0, "ready": 0, "done": 0, "open": 1}
     assert belt.finish(one, Inspection(Evaluation.OK, "ok"))
     assert belt.collect() == [one] and one.inspection.reason == "ok"
     assert belt.depths["open"] == 0 and belt.collect() == []
 
 
+def test_the_engines_thread_answers_itself_only_while_no_frame_waits_for_the_engines() -> None:
+    belt = Belt(4, nobody, ENGINES)
+    first, second = ticket(0), ticket(1)
+    for one in (first, second):
+        belt.enter(one)
+        assert belt.next_waiting() is one
+        belt.offer(one)
+    assert belt.take(ENGINES) is first
+    assert belt.finish_and_collect(first, Inspection(Evaluation.OK, "ok")) == []
+    assert belt.take(ENGINES) is second
+    assert belt.finish_and_collect(second, Inspection(Evaluation.OK, "ok")) == [first, second]
+    assert belt.collect() == []
+
+
+def ready(belt: Belt[str], number: int) -> Ticket:
+    one = ticket(number)
+    belt.enter(one)
+    assert belt.next_waiting() is one
+    belt.offer(one)
+    return one
+
+
+def test_the_engines_are_one_threads_until_nothing_is_ready_for_them() -> None:
+    belt = Belt(4, nobody, ENGINES)
+    assert belt.claim() is None, "nothing is ready"
+    one = ready(belt, 0)
+    assert belt.claim() is ENGINES and belt.claim() is None
+    assert belt.take(ENGINES) is one and belt.take(ENGINES) is None
+    ready(belt, 1)
+    assert belt.claim() is ENGINES
+
+
+def test_engines_that_were_replaced_get_no_frames_and_the_new_ones_do() -> None:
+    belt = Belt(4, nobody, ENGINES)
+    one = ready(belt, 0)
+    belt.claim()
+    assert belt.take_away(), "a thread had them"
+    assert belt.claim() is None, "nobody gets them"
+    belt.replace("second")
+    assert belt.take(ENGINES) is None
+    assert belt.claim() == "second" and belt.take("second") is one
+
+
 def test_cameras_take_turns_however_many_frames_one_of_them_sends() -> None:
-    belt = Belt(100, nobody)
+    belt = Belt(100, nobody, ENGINES)
     for number in range(9):
         belt.enter(ticket(number, "busy"))
     belt.enter(ticket(9, "calm"))
@@ -51,18 +94,18 @@ def test_cameras_take_turns_however_many_frames_one_of_them_sends() -> None:
 
 def test_no_more_frames_are_decoded_ahead_than_are_wanted_and_room_is_told() -> None:
     rung: list[int] = []
-    belt = Belt(100, lambda: rung.append(1))
+    belt = Belt(100, lambda: rung.append(1), ENGINES)
     for number in range(READY + 2):
         belt.enter(ticket(number))
     while found := belt.next_waiting():
         belt.offer(found)
     assert belt.depths["ready"] == READY and not rung
-    belt.take(1)
+    belt.take(ENGINES)
     assert rung == [1] and belt.next_waiting() is not None
 
 
 def test_one_frame_too_many_and_the_oldest_of_the_busiest_camera_is_refused() -> None:
-    belt = Belt(3, nobody)
+    belt = Belt(3, nobody, ENGINES)
     frames = [ticket(0, "calm"), ticket(1, "busy"), ticket(2, "busy"), ticket(3, "busy")]
     for one in frames:
         belt.enter(one)
@@ -74,14 +117,14 @@ def test_one_frame_too_many_and_the_oldest_of_the_busiest_camera_is_refused() ->
 
 @pytest.mark.parametrize("stage", ["waiting", "ready", "in the engines"])
 def test_a_frame_past_its_deadline_is_answered_wherever_it_is_and_a_result_after_that_is_not(stage: str) -> None:
-    belt = Belt(4, nobody)
+    belt = Belt(4, nobody, ENGINES)
     one = ticket(0, within_ms=30)
     belt.enter(one)
     if stage != "waiting":
         belt.next_waiting()
         belt.offer(one)
     if stage == "in the engines":
-        assert belt.take(1) is one
+        assert belt.take(ENGINES) is one
     began = time.perf_counter()
     while not (collected := belt.collect()):
         pass
@@ -89,12 +132,12 @@ def test_a_frame_past_its_deadline_is_answered_wherever_it_is_and_a_result_after
     assert collected == [one] and one.inspection.reason == "late"
     assert not belt.finish(one, Inspection(Evaluation.OK, "ok")), "too late"
     assert one.inspection.evaluation is Evaluation.UNDEFINED
-    assert belt.next_waiting() is None and belt.take(0) is None, "no stage spends time on it any more"
+    assert belt.next_waiting() is None and belt.take(ENGINES) is None, "no stage spends time on it any more"
     assert belt.collect() == []
 
 
 def test_what_was_refused_in_the_engines_stays_refused() -> None:
-    belt = Belt(4, nobody)
+    belt = Belt(4, nobody, ENGINES)
     one = ticket(0)
     belt.enter(one)
     belt.next_waiting()
@@ -105,7 +148,7 @@ def test_what_was_refused_in_the_engines_stays_refused() -> None:
 
 
 def test_what_is_open_at_the_end_is_refused_but_not_what_is_done() -> None:
-    belt = Belt(4, nobody)
+    belt = Belt(4, nobody, ENGINES)
     done, not_done = ticket(0), ticket(1)
     for one in (done, not_done):
         belt.enter(one)
@@ -115,21 +158,25 @@ def test_what_is_open_at_the_end_is_refused_but_not_what_is_done() -> None:
 
 
 def test_thousands_of_frames_in_three_threads_are_each_collected_once_and_none_late_is_ok() -> None:
-    belt, many, rng = Belt(8, nobody), 3000, random.Random(7)
-    answered: list[tuple[int, str, bool]] = []
+    belt, many, rng = Belt(8, nobody, ENGINES), 3000, random.Random(7)
+    answered: list[tuple[int, str]] = []
+
+    def answer(tickets: list[Ticket]) -> None:
+        answered.extend((found.number, found.inspection.reason) for found in tickets)
 
     def inspect() -> None:
         while len(answered) < many:
-            found = belt.take(0.01)
-            if found:
+            if belt.claim() is None:
+                time.sleep(0.0001)
+                continue
+            while found := belt.take(ENGINES):
                 if rng.random() < 0.05:
                     time.sleep(0.004)
-                belt.finish(found, Inspection(Evaluation.OK, "ok"))
+                answer(belt.finish_and_collect(found, Inspection(Evaluation.OK, "ok")))
 
     def publish() -> None:
         while len(answered) < many:
-            for found in belt.collect():
-                answered.append((found.number, found.inspection.reason, found.expired(found.received_ns + 10**9)))
+            answer(belt.collect())
 
     threads = [Thread(target=work, daemon=True) for work in (inspect, inspect, publish)]
     for thread in threads:
@@ -145,6 +192,6 @@ def test_thousands_of_frames_in_three_threads_are_each_collected_once_and_none_l
             while found := belt.next_waiting():
                 belt.offer(found)
             thread.join(0.01)
-    assert sorted(number for number, _, _ in answered) == list(range(many))
-    assert {reason for _, reason, _ in answered} <= {"ok", "late", "overload"}
+    assert sorted(number for number, _ in answered) == list(range(many))
+    assert {reason for _, reason in answered} <= {"ok", "late", "overload"}
     assert sum(belt.depths.values()) == 0

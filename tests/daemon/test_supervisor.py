@@ -23,6 +23,7 @@ from edge.daemon.intake import Intake
 from edge.daemon.publisher import Publisher
 from edge.daemon.supervisor import MOST_REPLACED, Supervisor
 from edge.daemon.ticket import Belt
+from edge.daemon.worker import Crew
 from edge.engines.session import Floats, Session
 from edge.errors import EdgeError, EngineError
 from edge.inspection.assemble import open_pipeline
@@ -58,10 +59,12 @@ class Station:
     """The daemon's stages in this process, a real camera and a subscriber."""
 
     supervisor: Supervisor
+    belt: Belt[Inspector]
     camera: Camera
     verdicts: VerdictInlet
     faulty: Faulty
     opened: list[Pipeline]
+    stop: Callable[[float], list[str]] = field(default=lambda _: [])
     ended: list[EdgeError] = field(default_factory=list)
 
     def send(self, count: int = 1, deadline_ms: float | None = None) -> None:
@@ -92,15 +95,16 @@ def station_on(line: Line, folder: Path, device: str = "") -> Iterator[Station]:
     faulty = Faulty(model.session, device)
     model.session = faulty
     frames, outlet = FrameInlet(config.frames, config.limits), VerdictOutlet(config.verdicts)
-    belt, clock = Belt(config.limits.waiting, frames.wake), CaptureClock()
-    stages = Intake(config, frames, belt, clock), Inspector(pipeline, belt), Publisher(line, belt, outlet, clock, None)
-    supervisor, stopping = Supervisor(line, stages, belt, reopen), Event()
+    belt, clock = Belt(config.limits.waiting, frames.wake, Inspector(pipeline)), CaptureClock()
+    publisher = Publisher(line, belt, outlet, clock, None)
+    crew = Crew(Intake(config, frames, belt, clock), belt, publisher.answer)
+    supervisor, stopping = Supervisor(line, crew, publisher, reopen), Event()
     inlet = VerdictInlet(config.verdicts, config.line)
     frames.open(config.line)
     supervisor.start()
     camera = Camera(config.frames, config.line, "cam0")
     time.sleep(0.3)  # the subscription travels as well
-    station = Station(supervisor, camera, inlet, faulty, opened)
+    station = Station(supervisor, belt, camera, inlet, faulty, opened)
 
     def watch() -> None:
         try:
@@ -110,13 +114,20 @@ def station_on(line: Line, folder: Path, device: str = "") -> Iterator[Station]:
 
     watching = Thread(target=watch, daemon=True)
     watching.start()
+
+    def stop(seconds: float) -> list[str]:
+        if stopping.is_set():
+            return []
+        stopping.set()
+        watching.join(10)
+        return supervisor.stop(seconds)
+
+    station.stop = stop
     try:
         yield station
     finally:
         faulty.go_on.set()
-        stopping.set()
-        watching.join(10)
-        assert supervisor.stop(1.0) == []
+        assert stop(1.0) == []
         for end in (camera.close, inlet.close, outlet.close, frames.close):
             end()
 
@@ -167,18 +178,16 @@ def test_an_engine_that_fails_again_and_again_is_opened_anew(station: Station, f
     for _ in range(3):
         station.send()
         assert station.next().reason == "engine_failed"
-    broken = station.supervisor.inspector
-    assert within(10, lambda: station.supervisor.inspector is not broken)
+    broken = station.belt.engines
+    assert within(10, lambda: station.belt.engines is not broken)
     station.send()
     assert station.next().evaluation == Evaluation.OK
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_thread_of_the_engines_that_dies_is_replaced(station: Station) -> None:
-    dead = station.supervisor.inspector
     station.faulty.failure = SystemExit()
     station.send()
-    assert within(10, lambda: not dead.is_alive())
     verdict = station.next()
     assert (verdict.evaluation, verdict.reason) == (Evaluation.UNDEFINED, "engine_failed")
     station.send()
@@ -192,8 +201,8 @@ def test_a_gpu_that_fails_once_is_left_for_the_cpu_and_verdicts_say_so(small_lin
         station.faulty.failure = EngineError("CUDA failure 999")
         station.send()
         assert station.next().reason == "engine_failed"
-        broken = station.supervisor.inspector
-        assert within(10, lambda: station.supervisor.inspector is not broken)
+        broken = station.belt.engines
+        assert within(10, lambda: station.belt.engines is not broken)
         station.send()
         verdict = station.next()
         assert (verdict.evaluation, verdict.device) == (Evaluation.OK, "cpu")
@@ -222,6 +231,6 @@ def test_what_is_under_way_when_the_line_stops_is_answered(station: Station) -> 
     station.send(3)
     time.sleep(0.05)
     Timer(0.2, station.faulty.go_on.set).start()
-    left = station.supervisor.stop(0.05)
+    left = station.stop(0.05)
     assert [station.next().reason for _ in range(3)] == ["stopped"] * 3
     assert left == []
