@@ -15,9 +15,9 @@ PACKAGE = Path(edge.__file__).parent
 
 # A room uses its own floor and those below it.
 FLOORS = (
-    {"errors", "vision", "records", "config"},
+    {"errors", "vision", "records", "config", "binomial"},
     {"bundle", "certificate", "engines", "golden", "signing"},
-    {"inspection", "terminal", "command"},
+    {"inspection", "terminal", "command", "drift"},
     {"bus"},
     {"daemon"},
     {"cli"},
