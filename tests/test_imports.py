@@ -24,7 +24,14 @@ FLOORS = (
 )
 FLOOR = {room: height for height, rooms in enumerate(FLOORS) for room in rooms}
 COMMANDS = {
-    *("edge.bench.cli", "edge.doctor.cli", "edge.offline.cli", "edge.offline.adopt_cli", "edge.offline.graphs_cli")
+    *(
+        "edge.bench.cli",
+        "edge.doctor.cli",
+        "edge.offline.cli",
+        "edge.offline.adopt_cli",
+        "edge.offline.graphs_cli",
+        "edge.offline.good_cli",
+    )
 }
 # Beside the bus: they use inspection and below, and cli uses their commands alone. bench also plays a line's camera and
 # its subscriber, and writes the config of the daemon that it starts.
