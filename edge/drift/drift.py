@@ -30,14 +30,16 @@ class Drift:
         self._config = config
         self._surfaces = surfaces
         self._watches: dict[Place, Watch] = {}
+        self._last: dict[str, str] = {}
         self._learnt: dict[Place, list[Features]] = {}
 
     def see(self, camera: str, frame: Frame, inspection: Inspection) -> list[Alarm]:
         """What began or was over with this frame; nothing, mostly. To be called after its verdict has left.
 
-        A frame of an unseen surface counts for the one it is nearest to: where the light fails none is seen any more.
+        A frame of an unseen surface counts for the last one that this camera showed: where the light fails, none is
+        seen any more.
         """
-        surface = inspection.admission.surface if inspection.admission else inspection.only
+        surface = self._surface(camera, inspection)
         if surface is None:
             return []
         place = camera, surface
@@ -51,6 +53,14 @@ class Drift:
         now = time.time_ns()
         changed = watch.add(features, now)
         return [self._alarm(place, changed, watch.raised is not None, now)] if changed else []
+
+    def _surface(self, camera: str, inspection: Inspection) -> str | None:
+        nearest = inspection.admission.surface if inspection.admission else inspection.only
+        if inspection.surface is None or nearest is None:
+            return self._last.get(camera, nearest)
+        if camera in self._last or len(self._last) < MOST_PLACES:
+            self._last[camera] = nearest
+        return nearest
 
     def _begin(self, place: Place) -> Watch | None:
         reference = self._surfaces.get(place[1])

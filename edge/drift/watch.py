@@ -8,11 +8,11 @@ autocorrelation of a half) and for a reference that is itself made of so many fr
 
 from __future__ import annotations
 
-from collections.abc import Set as AbstractSet
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import sqrt
 
-from edge.drift.features import ANSWERS, Features, least_change
+from edge.drift.features import Features, least_change
 from edge.drift.reference import SurfaceReference
 from edge.records import DriftReason
 
@@ -29,13 +29,18 @@ def limit_of(frames: int, window: int) -> float:
     return SURE * RANKS * sqrt(alike * (weight / (2 - weight) + 1 / frames))
 
 
-def reason_of(moved: AbstractSet[str]) -> DriftReason:
-    """The nearest cause of what moved: a clipped picture is darker or lighter too, a blurred one scores worse."""
-    if moved & {"black", "white"}:
+def reason_of(moved: Mapping[str, float]) -> DriftReason:
+    """The nearest cause of what moved, and which way (the mean rank less 0.5).
+
+    More light makes a picture lighter; more than the sensor holds also clips it, and blurs what is clipped. Light and
+    focus do not fail at once: where both moved the picture shows something else.
+    """
+    lighter = moved.get("brightness", 0.0)
+    if (moved.get("white", 0.0) > 0 and lighter >= 0) or (moved.get("black", 0.0) > 0 and lighter <= 0):
         return "exposure"
-    if {"brightness", "focus"} <= moved or moved <= set(ANSWERS):
-        return "product"
-    return "focus" if "focus" in moved else "light"
+    if "brightness" in moved and "focus" not in moved:
+        return "light"
+    return "focus" if "focus" in moved and "brightness" not in moved else "product"
 
 
 @dataclass(slots=True)
@@ -110,7 +115,8 @@ class Watch:
         farthest = max(sorted(moved), key=lambda name: abs(self._means[name].rank))
         mean, usual = self._means[farthest], self.reference.features[farthest].mean
         rank = min(1.0, max(0.0, 0.5 + mean.rank))
-        return Moved(reason_of(moved), farthest, rank, mean.value, usual, mean.since, tuple(sorted(moved)))
+        ways = {name: self._means[name].rank for name in moved}
+        return Moved(reason_of(ways), farthest, rank, mean.value, usual, mean.since, tuple(sorted(moved)))
 
     def _clear(self) -> Moved | None:
         cleared, self.raised, self._settling = self.raised, None, 0

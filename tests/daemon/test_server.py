@@ -206,7 +206,7 @@ def test_the_counters_show_what_happened(daemon: Running, camera: Camera, subscr
     page = urllib.request.urlopen(f"http://127.0.0.1:{daemon.port}/metrics").read().decode()
     assert 'edge_verdicts_total{evaluation="undefined",reason="bad_frame",surface="-"}' in page
     assert 'edge_verdicts_total{evaluation="ok",reason="ok",surface="dark"}' in page
-    assert "edge_frames_missing_total 3.0" in page
+    assert 'edge_frames_lost_total{camera="cam0",kind="missing"} 3.0' in page
 
 
 def test_a_second_daemon_on_the_same_address_says_so_and_the_first_goes_on(
