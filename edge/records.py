@@ -220,7 +220,7 @@ class Alarm(msgspec.Struct, frozen=True, kw_only=True):
     """One map on the verdict socket when a camera's frames of a surface begin to be unlike good ones, and one when that
     is over; verdicts stay what they are.
 
-    raised: false where it is over. feature: what moved farthest; moved: all that did. value, usual: its mean of late,
+    raised: false where it is over. feature: what tells the reason; moved: all that did. value, usual: its mean of late,
     and on good frames; rank: the share of good frames that it exceeds, 0.5 where nothing has changed. since_ns: when it
     began to leave, t_alarm_ns: when that was sure; on the realtime clock.
     """

@@ -21,6 +21,14 @@ AUTOCORRELATION = 0.5
 RANKS = sqrt(1 / 12)  # the standard deviation of what is spread evenly over 0..1
 CALM = 0.5  # of the limit: below it a feature is where it was
 
+# By which features a reason shows itself; a product by any.
+TELLING: dict[DriftReason, tuple[str, ...]] = {
+    "light": ("brightness",),
+    "exposure": ("black", "white"),
+    "focus": ("focus",),
+    "product": (),
+}
+
 
 def limit_of(frames: int, window: int) -> float:
     """How far from 0.5 the mean rank of the last `window` frames may be by chance, beside a reference of `frames`."""
@@ -54,7 +62,7 @@ class Mean:
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """What is unlike the reference. feature: the one that is farthest off; rank: its mean one, 0..1; value: its mean
+    """What is unlike the reference. feature: what tells the reason, of several the one that is farthest off; rank: its mean one, 0..1; value: its mean
     beside the usual one; since: when it began to leave. all: every feature that moved."""
 
     reason: DriftReason
@@ -112,11 +120,13 @@ class Watch:
         return abs(mean.rank) > limit and abs(mean.value - usual) > least_change(name, usual)
 
     def _describe(self, moved: set[str]) -> Moved:
-        farthest = max(sorted(moved), key=lambda name: abs(self._means[name].rank))
-        mean, usual = self._means[farthest], self.reference.features[farthest].mean
+        ways = {name: self._means[name].rank for name in sorted(moved)}
+        reason = reason_of(ways)
+        telling = [name for name in ways if name in TELLING[reason]] or list(ways)
+        feature = max(telling, key=lambda name: abs(ways[name]))
+        mean, usual = self._means[feature], self.reference.features[feature].mean
         rank = min(1.0, max(0.0, 0.5 + mean.rank))
-        ways = {name: self._means[name].rank for name in moved}
-        return Moved(reason_of(ways), farthest, rank, mean.value, usual, mean.since, tuple(sorted(moved)))
+        return Moved(reason, feature, rank, mean.value, usual, mean.since, tuple(ways))
 
     def _clear(self) -> Moved | None:
         cleared, self.raised, self._settling = self.raised, None, 0
