@@ -62,8 +62,9 @@ class Mean:
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """What is unlike the reference. feature: what tells the reason, of several the one that is farthest off; rank: its mean one, 0..1; value: its mean
-    beside the usual one; since: when it began to leave. all: every feature that moved."""
+    """What is unlike the reference. feature: what tells the reason, of several the one that is farthest off; rank: its
+    mean one, 0..1; value: its mean beside the usual one; since: when it began to leave. all: every feature that
+    moved."""
 
     reason: DriftReason
     feature: str

@@ -28,7 +28,7 @@ FILE = "reference.toml"
 class Made(msgspec.Struct, frozen=True):
     """frames: by surface, those in the reference. notes: what was left out, and what is to be done."""
 
-    path: Path
+    path: str
     frames: dict[str, int]
     notes: tuple[str, ...]
 
@@ -109,4 +109,4 @@ def write_reference(line: Line, reference: Reference, notes: Sequence[str]) -> M
         rewrite(line.path, f'{text}\n\n[drift]\nreference = "{FILE}"\n')
     elif line.config.drift.reference != FILE:
         notes = [*notes, f'{line.path} goes by another one; write reference = "{FILE}" under [drift] to use this']
-    return Made(path, {surface: known.frames for surface, known in reference.surfaces.items()}, tuple(notes))
+    return Made(str(path), {surface: known.frames for surface, known in reference.surfaces.items()}, tuple(notes))

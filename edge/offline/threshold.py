@@ -15,8 +15,9 @@ import numpy as np
 from edge.binomial import fewest, share_bound, upper_bound
 from edge.bundle import Training
 from edge.config import Line
-from edge.errors import ConfigError, DataError
+from edge.errors import BundleError, ConfigError, DataError
 from edge.inspection.assemble import open_pipeline
+from edge.inspection.judge import Judge, Scorer
 from edge.inspection.pipeline import Pipeline
 from edge.inspection.regions import RegionJudge
 from edge.offline.evaluate import Say, own_finding
@@ -99,6 +100,9 @@ def find_threshold(
         model, today = asked.model, asked.threshold
     finally:
         pipeline.close()
+    proposed = propose(scores, wanted)
+    if proposed:
+        check_stands(asked, proposed.threshold)
     return Proposal(
         surface=surface,
         bundle=judge.bundle,
@@ -107,7 +111,7 @@ def find_threshold(
         images=len(scores),
         repeated=len(paths) - len(scores),
         unseen=unseen,
-        proposed=propose(scores, wanted),
+        proposed=proposed,
         more=max(0, fewest(1 - wanted.false_rejects, wanted.confidence) - len(scores)),
         today=beside(scores, today, wanted.confidence),
         best=share_bound(len(scores), 0, wanted.confidence),
@@ -129,6 +133,15 @@ def score_good(pipeline: Pipeline, surface: str, paths: Sequence[Path], progress
         scores.append(finding.score)
         unseen += inspection.surface != surface
     return scores, unseen
+
+
+def check_stands(judge: Judge, threshold: float) -> None:
+    """Raises DataError where the line would refuse it: above a probability of 1 nothing is ever rejected."""
+    assert isinstance(judge, Scorer)
+    try:
+        type(judge)(judge.model, threshold)
+    except BundleError as error:
+        raise DataError(f"good images score too high for a threshold: {error}; look at them: edge inspect") from error
 
 
 def _notes(line: Line, paths: Sequence[Path], training: Training) -> list[str]:

@@ -39,10 +39,8 @@ def surface_of_line(config: Path, bundle: Path, surface: str | None) -> tuple[Li
         if (line.bundles / judge.bundle).resolve() == bundle.resolve() and surface in (None, name)
     ]
     if len(judged) != 1:
-        found = (
-            f"judges {', '.join(judged)} by {bundle}" if judged else f"does not judge {surface or 'any'} by {bundle}"
-        )
-        raise ConfigError(f"{config} {found}; give one that it does with --surface")
+        found = ", ".join(judged) or f"no {surface or 'surface'}"
+        raise ConfigError(f"{config} judges {found} by {bundle}; give one that it does with --surface")
     return line, judged[0]
 
 
