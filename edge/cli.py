@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,7 @@ from edge.command import HELP, JSON, LINE, PATHS, Group, say_on_stderr, to_json
 from edge.doctor.cli import doctor
 from edge.offline.adopt_cli import import_
 from edge.offline.cli import accept, evaluate, teach, verify
+from edge.offline.good_cli import reference, threshold
 from edge.offline.graphs_cli import export, parity, quantize
 
 
@@ -25,29 +24,35 @@ def main() -> None:
 
     Begin with `edge inspect --config exported_models/line.toml PICTURE`, then `edge run`, `edge camera`, `edge watch`.
 
-    Exit codes: 0 done; 1 done, and the answer is no; 2 wrong usage; 10 config; 11 bundle; 12 engine; 13 bus; 14 frame;
-    15 score; 16 data; 17 an optional package is missing.
+    Exit codes: 0 done; 1 done, and the answer is no; 2 wrong usage; 3 too few samples to say; 10 config; 11 bundle; 12
+    engine; 13 bus; 14 frame; 15 score; 16 data; 17 an optional package is missing.
     """
 
 
 @main.command()
 @LINE
 @click.option("-v", "--verbose", is_flag=True, help="Log more.")
-def run(config: Path, verbose: bool) -> None:
+@click.option(
+    "--log",
+    "form",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="Log lines for people, or one JSON object a line with trigger ids.",
+)
+def run(config: Path, verbose: bool, form: Any) -> None:
     """The daemon: frames from the bus, exactly one verdict for each.
 
     Ends cleanly on SIGTERM or Ctrl-C. Under systemd (Type=notify) it says ready once every bundle has repeated its
     golden frame.
     """
     from edge.config import read_line
+    from edge.daemon.logs import set_up
     from edge.daemon.server import run as serve
 
-    logging.basicConfig(
-        level=logging.DEBUG if verbose else logging.INFO,
-        stream=sys.stderr,
-        format="%(asctime)s %(levelname)s %(message)s",
-    )
-    serve(read_line(config))
+    line = read_line(config)
+    set_up(form, line.config.line, verbose)
+    serve(line)
 
 
 @main.command()
@@ -209,7 +214,7 @@ def inspect(config: Path, images: tuple[Path, ...], pictures: Path | None, as_js
         raise SystemExit(1)
 
 
-for command in (evaluate, accept, teach, verify, export, import_, quantize, parity, doctor):
+for command in (evaluate, accept, teach, verify, export, import_, quantize, parity, doctor, threshold, reference):
     main.add_command(command)
 
 

@@ -90,6 +90,22 @@ class PartsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             )
 
 
+class DriftConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Are a camera's frames still like good ones? An alarm where not; verdicts stay what they are.
+
+    reference: what `edge reference` wrote, relative to this file. learn: without one, so many OK frames of each camera
+    and surface after each start are the reference. window: frames that an answer goes by.
+    """
+
+    reference: Text | None = None
+    learn: Annotated[int, msgspec.Meta(ge=50, le=100_000)] | None = None
+    window: Annotated[int, msgspec.Meta(ge=20, le=100_000)] = 200
+
+    def __post_init__(self) -> None:
+        if (self.reference is None) == (self.learn is None):
+            raise ValueError("give reference, what `edge reference` wrote, or learn = 500: one of the two")
+
+
 class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a frame may claim before anything is allocated for it, and what the line bears.
 
@@ -108,7 +124,8 @@ class LineConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
 
     gate: its bundle, or none for a line with a single judge. engine: `auto` takes the fastest graph by measurement.
     deadline_ms: for frames that bring none; 0 means no deadline. metrics_port: Prometheus on loopback; 0 means none.
-    parts: for a line whose parts are made of several frames; none where each frame is a part. require_certificate: the
+    parts: for a line whose parts are made of several frames; none where each frame is a part. drift: alarms on changed
+    light, exposure, focus or product; none where nobody watches. require_certificate: the
     daemon starts only with a PASS of `edge-bench certify` for this box and these bundles. certificate, certificate_key:
     its file and the trusted public key's, relative to this one.
     """
@@ -126,6 +143,7 @@ class LineConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     judges: dict[Name, JudgeConfig]
     parts: PartsConfig | None = None
     limits: Limits = Limits()
+    drift: DriftConfig | None = None
     require_certificate: bool = False
     certificate: Text | None = None
     certificate_key: Text | None = None

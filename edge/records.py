@@ -48,6 +48,8 @@ PartReason = (
     ]
 )
 
+DriftReason = Literal["light", "exposure", "focus", "product"]
+
 
 class FrameHeader(msgspec.Struct, frozen=True, kw_only=True):
     """Second part of a frame message. Unknown keys are ignored, so that a newer camera may speak to an older edge.
@@ -218,3 +220,28 @@ class PartVerdict(msgspec.Struct, frozen=True, kw_only=True):
     version: str = ""
     t_verdict_ns: int = 0
     span_ns: int = 0
+
+
+class Alarm(msgspec.Struct, frozen=True, kw_only=True):
+    """One map on the verdict socket when a camera's frames of a surface begin to be unlike good ones, and one when that
+    is over; verdicts stay what they are.
+
+    raised: false where it is over. feature: what tells the reason; moved: all that did. value, usual: its mean of late,
+    and on good frames; rank: the share of good frames that it exceeds, 0.5 where nothing has changed. since_ns: when it
+    began to leave, t_alarm_ns: when that was sure; on the realtime clock.
+    """
+
+    v: int = MESSAGE_VERSION
+    line: str
+    camera: str
+    surface: str
+    raised: bool
+    reason: DriftReason
+    feature: str
+    moved: tuple[str, ...]
+    value: float
+    usual: float
+    rank: float
+    since_ns: int
+    t_alarm_ns: int
+    detail: str

@@ -15,16 +15,23 @@ PACKAGE = Path(edge.__file__).parent
 
 # A room uses its own floor and those below it.
 FLOORS = (
-    {"errors", "vision", "records", "config"},
+    {"errors", "vision", "records", "config", "binomial"},
     {"bundle", "certificate", "engines", "golden", "signing"},
-    {"inspection", "terminal", "command"},
+    {"inspection", "terminal", "command", "drift"},
     {"bus"},
     {"daemon"},
     {"cli"},
 )
 FLOOR = {room: height for height, rooms in enumerate(FLOORS) for room in rooms}
 COMMANDS = {
-    *("edge.bench.cli", "edge.doctor.cli", "edge.offline.cli", "edge.offline.adopt_cli", "edge.offline.graphs_cli")
+    *(
+        "edge.bench.cli",
+        "edge.doctor.cli",
+        "edge.offline.cli",
+        "edge.offline.adopt_cli",
+        "edge.offline.graphs_cli",
+        "edge.offline.good_cli",
+    )
 }
 # Beside the bus: they use inspection and below, and cli uses their commands alone. bench also plays a line's camera and
 # its subscriber, and writes the config of the daemon that it starts.

@@ -22,9 +22,9 @@ from edge.bench.statistics import (
     ratio_of_turns,
     samples_needed,
     turns_of,
-    upper_bound,
 )
 from edge.bench.watch import Machine
+from edge.binomial import upper_bound
 from edge.engines.choose import box_fingerprint
 
 EXIT_CODES: dict[Answer | None, int] = {"PASS": 0, None: 0, "FAIL": 1, "INSUFFICIENT": 3}
@@ -229,7 +229,7 @@ def sums(values: list[float], size: int) -> list[float]:
 
 def _stage(values: list[float]) -> Stage:
     p50, p90, p95, p99 = (percentile(values, q) for q in PERCENTILES)
-    return Stage(len(values), p50, p90, p95, p99, upper_bound(values, TARGET_PERCENTILE))
+    return Stage(len(values), p50, p90, p95, p99, upper_bound(values, TARGET_PERCENTILE, CONFIDENCE))
 
 
 def _checks(samples: Samples, milliseconds: dict[str, list[float]], q: float) -> list[Check]:
@@ -243,7 +243,7 @@ def _checks(samples: Samples, milliseconds: dict[str, list[float]], q: float) ->
 
 def _check(stage: str, values: list[float], target: float, q: float) -> Check:
     estimate = percentile(values, q) if values else None
-    bound = upper_bound(values, q)
+    bound = upper_bound(values, q, CONFIDENCE)
     return Check(stage, target, compare(values, q, target), len(values), samples_needed(q), q, estimate, bound)
 
 

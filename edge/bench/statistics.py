@@ -1,14 +1,14 @@
-"""Percentiles that can be signed: point estimates, upper bounds by order statistics, samples needed. No I/O."""
+"""Percentiles that can be signed: point estimates, answers by upper bounds (edge.binomial), samples needed. No I/O."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 from math import ceil
 from typing import Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+
+from edge.binomial import binomial_cdf, upper_bound
 
 Answer = Literal["PASS", "FAIL", "INSUFFICIENT"]
 
@@ -21,27 +21,6 @@ LEAST_HALF, CHANCE = 8, 2.576  # turns; deviations of a normal distribution at 9
 def percentile(samples: Sequence[float], q: float) -> float:
     """The smallest sample that at least a share q of all samples do not exceed (nearest rank)."""
     return sorted(samples)[max(1, ceil(q * len(samples))) - 1]
-
-
-@lru_cache(maxsize=64)
-def _binomial_cdf(n: int, p: float) -> NDArray[np.float64]:
-    """P(Bin(n, p) <= i) for i = 0..n, from logarithms, so that large n do not underflow."""
-    log_factorial = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, n + 1)))])
-    i = np.arange(n + 1)
-    log_pmf = log_factorial[n] - log_factorial - log_factorial[::-1] + i * np.log(p) + (n - i) * np.log1p(-p)
-    cdf: NDArray[np.float64] = np.cumsum(np.exp(log_pmf))
-    return np.minimum(cdf, 1.0)
-
-
-def upper_bound(samples: Sequence[float], q: float, confidence: float = CONFIDENCE) -> float | None:
-    """A value that the true q-quantile does not exceed, with the given confidence; None where the sample is too small.
-
-    Distribution-free, for independent samples: each lies above the quantile with probability 1 - q, so the quantile
-    tops the (d + 1)-th largest sample only if d or fewer lie above it; d is the largest that makes this unlikely.
-    """
-    slow = _binomial_cdf(len(samples), 1 - q)
-    discarded = int(np.searchsorted(slow, 1 - confidence, side="right")) - 1
-    return sorted(samples)[-1 - discarded] if discarded >= 0 else None
 
 
 def samples_needed(q: float, confidence: float = CONFIDENCE) -> int:
@@ -63,7 +42,7 @@ def compare(samples: Sequence[float], q: float, target: float, confidence: float
     """
     n, slow = len(samples), sum(sample > target for sample in samples)
     if n < samples_needed(q, confidence):
-        hopeless = slow and 1 - _binomial_cdf(n, 1 - q)[slow - 1] <= 1 - confidence
+        hopeless = slow and 1 - binomial_cdf(n, 1 - q)[slow - 1] <= 1 - confidence
         return "FAIL" if hopeless else "INSUFFICIENT"
     bound = upper_bound(samples, q, confidence)
     return "PASS" if bound is not None and bound <= target else "FAIL"
@@ -90,7 +69,7 @@ def ratio_of_turns(first: Sequence[float], second: Sequence[float], confidence: 
     supposes nothing of how the ratios are distributed.
     """
     ratios = sorted(a / b for a, b in zip(first, second, strict=False))
-    outside = int(np.searchsorted(_binomial_cdf(len(ratios), 0.5), (1 - confidence) / 2, side="right")) if ratios else 0
+    outside = int(np.searchsorted(binomial_cdf(len(ratios), 0.5), (1 - confidence) / 2, side="right")) if ratios else 0
     if not outside:
         return None
     return Ratio(float(np.median(ratios)), ratios[outside - 1], ratios[-outside])

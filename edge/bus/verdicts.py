@@ -13,9 +13,9 @@ import zmq
 
 from edge.bus.sockets import open_socket
 from edge.errors import BusError
-from edge.records import MESSAGE_VERSION, PartVerdict, Verdict
+from edge.records import MESSAGE_VERSION, Alarm, PartVerdict, Verdict
 
-Kind = TypeVar("Kind", Verdict, PartVerdict)
+Kind = TypeVar("Kind", Verdict, PartVerdict, Alarm)
 
 VERDICT_BYTES = 4 * 1024 * 1024
 
@@ -26,6 +26,10 @@ def verdict_topic(verdict: Verdict) -> bytes:
 
 def part_topic(verdict: PartVerdict) -> bytes:
     return f"part/{verdict.line}/{verdict.surface or '-'}/{verdict.evaluation}".encode()
+
+
+def alarm_topic(alarm: Alarm) -> bytes:
+    return f"alarm/{alarm.line}/{alarm.camera}".encode()
 
 
 class VerdictOutlet:
@@ -40,6 +44,9 @@ class VerdictOutlet:
 
     def send_part(self, verdict: PartVerdict) -> None:
         self._socket.send_multipart([part_topic(verdict), msgspec.msgpack.encode(verdict)])
+
+    def send_alarm(self, alarm: Alarm) -> None:
+        self._socket.send_multipart([alarm_topic(alarm), msgspec.msgpack.encode(alarm)])
 
     def close(self) -> None:
         self._socket.close()
@@ -72,6 +79,11 @@ def read_verdict(data: bytes) -> Verdict:
 def read_part(data: bytes) -> PartVerdict:
     """Raises BusError naming the field."""
     return _read(data, PartVerdict)
+
+
+def read_alarm(data: bytes) -> Alarm:
+    """Raises BusError naming the field."""
+    return _read(data, Alarm)
 
 
 def _read(data: bytes, kind: type[Kind]) -> Kind:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter
 from collections.abc import Sequence
 from time import perf_counter_ns
+from typing import TYPE_CHECKING
 
 from edge.bus.frames import PARTS, FrameInlet, camera_of, read_frame, read_header
 from edge.config import LineConfig
@@ -16,18 +16,26 @@ from edge.daemon.ticket import Belt, Ticket, undefined
 from edge.errors import FrameError
 from edge.records import FrameHeader
 
+if TYPE_CHECKING:
+    from edge.daemon.metrics import Metrics
+
 log = logging.getLogger("edge")
 IDLE_MS = 200
 
 
 class Intake:
-    """Any thread may work it, one at a time. beat_ns: when it last went round. counts: frames that were missing,
-    repeated, out of order and so on."""
+    """Any thread may work it, one at a time. beat_ns: when it last went round."""
 
-    def __init__(self, config: LineConfig, frames: FrameInlet, belt: Belt[Inspector], clock: CaptureClock) -> None:
+    def __init__(
+        self,
+        config: LineConfig,
+        frames: FrameInlet,
+        belt: Belt[Inspector],
+        clock: CaptureClock,
+        metrics: Metrics | None = None,
+    ) -> None:
         self.beat_ns = perf_counter_ns()
-        self.counts: Counter[str] = Counter()
-        self._config, self._frames, self._belt, self._clock = config, frames, belt, clock
+        self._config, self._frames, self._belt, self._clock, self._metrics = config, frames, belt, clock, metrics
         self._sequence = Sequencer()
         self._number = 0
 
@@ -58,9 +66,9 @@ class Intake:
             return
         ticket.deadline_ns = self._clock.deadline_ns(ticket.header, received_ns, self._config.deadline_ms)
         order = self._sequence.check(ticket.camera, ticket.header)
-        self.counts[order.kind] += 1
-        self.counts["missing"] += order.missing
         ticket.missing = order.missing
+        if self._metrics and order.kind in ("repeated", "out_of_order"):
+            self._metrics.lost(ticket.camera, order.kind)
         if order.kind == "repeated":
             log.warning("%s %s: the same frame came again; it has its verdict", ticket.camera, ticket.header.trigger_id)
         elif order.kind in ("wrong_trigger", "old_session"):

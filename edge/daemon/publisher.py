@@ -12,10 +12,12 @@ from edge.bus.verdicts import VerdictOutlet
 from edge.config import Line
 from edge.daemon.deadline import CaptureClock
 from edge.daemon.inspector import Inspector
+from edge.daemon.logs import about
 from edge.daemon.parts import PartDesk
 from edge.daemon.ticket import Belt, Ticket, undefined
+from edge.drift.drift import Drift
 from edge.inspection.verdict import make_verdict
-from edge.records import Evaluation, PartVerdict, Verdict
+from edge.records import Alarm, Evaluation, PartVerdict, Verdict
 
 if TYPE_CHECKING:
     from edge.daemon.metrics import Metrics
@@ -27,18 +29,25 @@ class Publisher(Thread):
     """beat_ns: when it last went round. seq: the next verdict's number."""
 
     def __init__(
-        self, line: Line, belt: Belt[Inspector], verdicts: VerdictOutlet, clock: CaptureClock, metrics: Metrics | None
+        self,
+        line: Line,
+        belt: Belt[Inspector],
+        verdicts: VerdictOutlet,
+        clock: CaptureClock,
+        metrics: Metrics | None = None,
+        drift: Drift | None = None,
     ) -> None:
         super().__init__(name="publisher", daemon=True)
         self.beat_ns = perf_counter_ns()
         self.session, self.seq = uuid.uuid4().hex[:12], 0
-        self._line, self._belt, self._verdicts, self._clock, self._metrics = line, belt, verdicts, clock, metrics
+        self._line, self._belt, self._verdicts, self._clock = line, belt, verdicts, clock
+        self._metrics, self._drift = metrics, drift
         self._parts = PartDesk(line, line.config.parts, self.session) if line.config.parts else None
         self._sending = Lock()
         self._stopping = False
 
     def run(self) -> None:
-        while not self._stopping or self._belt.depths["open"]:
+        while not self._stopping or self._belt.depths()["open"]:
             self.beat_ns = perf_counter_ns()
             self.answer(self._belt.collect())
         if self._parts:
@@ -62,9 +71,20 @@ class Publisher(Thread):
         if self._metrics:
             self._metrics.count(verdict, ticket.missing)
         if verdict.detail and verdict.evaluation == Evaluation.UNDEFINED:
-            log.warning("%s %s: %s", verdict.camera, verdict.trigger_id or "-", verdict.detail)
+            trigger = verdict.trigger_id or "-"
+            log.warning("%s %s: %s", verdict.camera, trigger, verdict.detail, extra=about(verdict))
         if self._parts:
             self._publish_parts(self._parts.add(verdict, ticket.received_ns))
+        if self._drift and ticket.frame is not None:
+            self._alarm(self._drift.see(ticket.camera, ticket.frame, ticket.inspection))
+        ticket.frame = None
+
+    def _alarm(self, alarms: list[Alarm]) -> None:
+        for alarm in alarms:
+            self._verdicts.send_alarm(alarm)
+            if self._metrics:
+                self._metrics.alarm(alarm)
+            log.log(logging.WARNING if alarm.raised else logging.INFO, "%s", alarm.detail, extra=about(alarm))
 
     def verdict(self, ticket: Ticket) -> Verdict:
         """Late is never OK, and never NotOK: nobody acts on it in time."""
@@ -75,11 +95,9 @@ class Publisher(Thread):
         deadline = None if ticket.deadline_ns is None else self._clock.realtime_ns(ticket.deadline_ns)
         inspection = ticket.inspection
         inspection.times_ns = {**ticket.times_ns, **inspection.times_ns, "total": now - ticket.received_ns}
-        verdict = make_verdict(
+        return make_verdict(
             self._line, self.session, seq, ticket.camera, ticket.header, inspection, deadline, ticket.missing
         )
-        ticket.frame = None
-        return verdict
 
     def _publish_parts(self, ended: list[PartVerdict]) -> None:
         for verdict in ended:
@@ -87,4 +105,4 @@ class Publisher(Thread):
             if self._metrics:
                 self._metrics.count_part(verdict)
             if len(verdict.frames) < verdict.expected:
-                log.warning("part %s: %s", verdict.part_id or "-", verdict.detail)
+                log.warning("part %s: %s", verdict.part_id or "-", verdict.detail, extra=about(verdict))

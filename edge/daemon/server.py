@@ -22,6 +22,7 @@ from edge.daemon.publisher import Publisher
 from edge.daemon.supervisor import Supervisor
 from edge.daemon.ticket import Belt
 from edge.daemon.worker import Crew
+from edge.drift.drift import open_drift
 from edge.inspection.assemble import open_pipeline
 from edge.inspection.certified import certified, check_running
 from edge.inspection.pipeline import Pipeline
@@ -51,12 +52,17 @@ def run(line: Line) -> None:
     pipeline = open_engines(line)
     stopping = _stop_on_signals()
     belt, clock = Belt(config.limits.waiting, frames.wake, Inspector(pipeline)), CaptureClock()
-    intake = Intake(config, frames, belt, clock)
-    publisher = Publisher(line, belt, verdicts, clock, metrics)
-    supervisor = Supervisor(line, Crew(intake, belt, publisher.answer), publisher, open_engines)
+    publisher = Publisher(line, belt, verdicts, clock, metrics, open_drift(line, pipeline.models, log.warning))
+    crew = Crew(Intake(config, frames, belt, clock, metrics), belt, publisher.answer)
+    supervisor = Supervisor(line, crew, publisher, open_engines, metrics)
+    if metrics:
+        metrics.graphs(pipeline.models)
+        metrics.watch_queues(belt.depths)
     frames.open(config.line)
     log.info("line %s: frames at %s, verdicts at %s", config.line, config.frames, config.verdicts)
     supervisor.start()
+    if metrics:
+        metrics.ready(True)
     notify.ready(f"inspecting line {config.line}")
     try:
         supervisor.watch(stopping)
@@ -65,7 +71,7 @@ def run(line: Line) -> None:
         left = supervisor.stop(LAST_FRAMES_S)
         frames.close()
         verdicts.close()
-        log.info("line %s: %d verdicts, %d frames missing", config.line, publisher.seq, intake.counts["missing"])
+        log.info("line %s: %d verdicts", config.line, publisher.seq)
     if left:
         _leave_behind(left)
 

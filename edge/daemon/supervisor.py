@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from threading import Event, Thread
 from time import perf_counter_ns
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -20,6 +21,9 @@ from edge.daemon.worker import WORKERS, Crew
 from edge.errors import BusError, EdgeError, EngineError
 from edge.inspection.pipeline import Pipeline
 
+if TYPE_CHECKING:
+    from edge.daemon.metrics import Metrics
+
 log = logging.getLogger("edge")
 LOOK_S = 0.05
 MOST_REPLACED, WITHIN_S = 5, 600.0  # more often, and a new process is a better start
@@ -29,8 +33,16 @@ FAILURES = 3  # of an engine in a row, until it is opened anew
 class Supervisor:
     """reopen: opens a line's engines, as they were opened at the start."""
 
-    def __init__(self, line: Line, crew: Crew, publisher: Publisher, reopen: Callable[[Line], Pipeline]) -> None:
+    def __init__(
+        self,
+        line: Line,
+        crew: Crew,
+        publisher: Publisher,
+        reopen: Callable[[Line], Pipeline],
+        metrics: Metrics | None = None,
+    ) -> None:
         self._line, self._crew, self._publisher, self._reopen = line, crew, publisher, reopen
+        self._metrics = metrics
         self._replaced: list[float] = []
 
     def start(self) -> None:
@@ -90,6 +102,9 @@ class Supervisor:
         else:
             old.pipeline.close()
         self._crew.intake.wake()
+        if self._metrics:
+            self._metrics.replaced()
+            self._metrics.graphs(new.pipeline.models)
         notify.status(f"inspecting line {self._line.config.line}; engines opened anew: {why}")
 
     @property
@@ -107,7 +122,7 @@ class Supervisor:
         end."""
         until, belt = time.monotonic() + seconds, self._crew.belt
         self._crew.stop()
-        while belt.depths["open"] and self._crew.belt.engines.ticket and time.monotonic() < until:
+        while belt.depths()["open"] and self._crew.belt.engines.ticket and time.monotonic() < until:
             time.sleep(0.005)
         belt.refuse_all("stopped", "the line was stopped before the frame was inspected")
         self._publisher.stop()

@@ -183,7 +183,6 @@ class Belt(Generic[Engines]):
             for ticket in [ticket for ticket in self._open.values() if not ticket.decided]:
                 self._decide(ticket, undefined(reason, detail))
 
-    @property
     def depths(self) -> dict[str, int]:
         """Tickets in each queue, and those that are not answered."""
         with self._lock:

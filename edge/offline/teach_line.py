@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import tomllib
 from collections import Counter
@@ -20,14 +19,13 @@ from edge.config import Line, LineConfig, Name, read_line
 from edge.engines.session import Floats, open_graph
 from edge.errors import ConfigError, DataError
 from edge.inspection.assemble import line_bundles
-from edge.inspection.files import read_frame
 from edge.inspection.gate import Gate
 from edge.inspection.model import Model
+from edge.offline.good import good_files, once_each
 from edge.offline.pack import rewrite
 from edge.offline.progress import Progress
 from edge.offline.teach import Lesson, Seen, look_at, runnable, teach_judge
 from edge.offline.teach_gate import teach_gate
-from edge.vision.files import find_images
 
 FEWEST, MOST = 10, 1000
 MOST_TILES = 6000  # some 300 MB of cells for each graph
@@ -101,21 +99,16 @@ def _gate_of(line: Line, lesson: Lesson) -> Bundle:
 
 
 def good_images(places: Sequence[Path]) -> list[Path]:
-    """Files as given and those of folders, each picture once. Raises DataError: for folders inside a folder, among
-    which those of defects may be; for masks, tiny pictures, too few, too many."""
-    found: dict[bytes, Path] = {}
-    for path in find_images(places):
-        if any(place.is_dir() and path.parent != place and path.is_relative_to(place) for place in places):
-            raise DataError(f"{path.parent} is a folder inside the one given; name the folder of good images itself")
-        if path.stem.endswith("_mask"):
-            raise DataError(f"{path} is a mask by its name; give good images alone")
-        pixels = read_frame(path).pixels
-        if min(pixels.shape[:2]) < LEAST_SIDE:
-            raise DataError(f"{path} is {pixels.shape[1]} x {pixels.shape[0]} pixels; {LEAST_SIDE} a side at least")
-        found.setdefault(hashlib.sha256(pixels.tobytes()).digest(), path)
+    """Each picture once. Raises DataError: see `good_files`; for tiny pictures, too few, too many."""
+    found = []
+    for path, frame in once_each(good_files(places)):
+        if min(frame.pixels.shape[:2]) < LEAST_SIDE:
+            height, width = frame.pixels.shape[:2]
+            raise DataError(f"{path} is {width} x {height} pixels; {LEAST_SIDE} a side at least")
+        found.append(path)
     if not FEWEST <= len(found) <= MOST:
         raise DataError(f"{len(found)} different good images; {FEWEST} at least, better a hundred, {MOST} at most")
-    return list(found.values())
+    return found
 
 
 def with_judge(line: Line, lesson: Lesson) -> str | None:

@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from edge.bench.statistics import (
+    CONFIDENCE,
     autocorrelation,
     compare,
     drift,
@@ -16,8 +17,8 @@ from edge.bench.statistics import (
     samples_needed,
     steady,
     turns_of,
-    upper_bound,
 )
+from edge.binomial import upper_bound
 
 SAMPLES = st.lists(st.floats(0.001, 1e6), min_size=1, max_size=60)
 
@@ -43,17 +44,17 @@ def test_a_percentile_is_a_sample_that_enough_others_do_not_exceed(samples: list
 
 def test_the_bound_begins_where_the_largest_sample_will_do() -> None:
     # 0.99^n <= 0.01 first holds at n = 459; from 662 on one slow sample may be set aside.
-    assert upper_bound(range(458), 0.99) is None
-    assert upper_bound(range(459), 0.99) == 458
-    assert upper_bound(range(661), 0.99) == 660
-    assert upper_bound(range(662), 0.99) == 660
+    assert upper_bound(range(458), 0.99, CONFIDENCE) is None
+    assert upper_bound(range(459), 0.99, CONFIDENCE) == 458
+    assert upper_bound(range(661), 0.99, CONFIDENCE) == 660
+    assert upper_bound(range(662), 0.99, CONFIDENCE) == 660
 
 
 @pytest.mark.parametrize("n", [662, 1500, 20_000])
 def test_the_bound_holds_as_often_as_it_claims(n: int) -> None:
     rng = np.random.default_rng(n)
     runs = 1000 if n < 5000 else 100
-    bounds = [upper_bound(np.sort(rng.random(n)).tolist(), 0.99) for _ in range(runs)]
+    bounds = [upper_bound(np.sort(rng.random(n)).tolist(), 0.99, CONFIDENCE) for _ in range(runs)]
     wrong = sum(bound is not None and bound < 0.99 for bound in bounds)
     # At most 1 % on average; three deviations of slack for the simulation itself.
     assert wrong <= 0.01 * runs + 3 * (0.01 * runs) ** 0.5

@@ -34,10 +34,10 @@ def test_a_frame_goes_from_stage_to_stage() -> None:
     assert belt.next_waiting() is one
     belt.offer(one)
     assert belt.take(ENGINES) is one
-    assert belt.depths == {"waiting": 0, "ready": 0, "done": 0, "open": 1}
+    assert belt.depths() == {"waiting": 0, "ready": 0, "done": 0, "open": 1}
     assert belt.finish(one, Inspection(Evaluation.OK, "ok"))
     assert belt.collect() == [one] and one.inspection.reason == "ok"
-    assert belt.depths["open"] == 0 and belt.collect() == []
+    assert belt.depths()["open"] == 0 and belt.collect() == []
 
 
 def test_the_engines_thread_answers_itself_only_while_no_frame_waits_for_the_engines() -> None:
@@ -99,7 +99,7 @@ def test_no_more_frames_are_decoded_ahead_than_are_wanted_and_room_is_told() -> 
         belt.enter(ticket(number))
     while found := belt.next_waiting():
         belt.offer(found)
-    assert belt.depths["ready"] == READY and not rung
+    assert belt.depths()["ready"] == READY and not rung
     belt.take(ENGINES)
     assert rung == [1] and belt.next_waiting() is not None
 
@@ -194,4 +194,4 @@ def test_thousands_of_frames_in_three_threads_are_each_collected_once_and_none_l
             thread.join(0.01)
     assert sorted(number for number, _ in answered) == list(range(many))
     assert {reason for _, reason in answered} <= {"ok", "late", "overload"}
-    assert sum(belt.depths.values()) == 0
+    assert sum(belt.depths().values()) == 0
