@@ -18,6 +18,7 @@ FLOORS = (
     {"errors", "vision", "records", "config"},
     {"bundle", "certificate", "engines", "golden", "signing"},
     {"inspection", "terminal", "command"},
+    {"journal"},
     {"bus"},
     {"daemon"},
     {"cli"},

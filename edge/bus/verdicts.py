@@ -41,6 +41,10 @@ class VerdictOutlet:
     def send_part(self, verdict: PartVerdict) -> None:
         self._socket.send_multipart([part_topic(verdict), msgspec.msgpack.encode(verdict)])
 
+    def publish(self, topic: bytes, body: bytes) -> None:
+        """A message that is encoded already, as the journal keeps it."""
+        self._socket.send_multipart([topic, body])
+
     def close(self) -> None:
         self._socket.close()
 
