@@ -34,7 +34,7 @@ ENVELOPE = 3  # who asks, an empty part where it is a REQ socket, the request
 WAITING = 16  # replies to one who does not read them; more are dropped
 POLL_MS = 100
 
-Position = Annotated[int, msgspec.Meta(ge=0, lt=2**63)]
+Position = Annotated[int, msgspec.Meta(ge=0, lt=2**62)]
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -107,7 +107,7 @@ class ReplayService:
                 return self._snapshot()
             return self._replay(request)
         except (ValueError, msgpack.UnpackException, EdgeError) as error:
-            return {"v": MESSAGE_VERSION, "error": f"{error or type(error).__name__}"[:500]}
+            return {"v": MESSAGE_VERSION, "error": (str(error) or type(error).__name__)[:500]}
 
     def _snapshot(self) -> Snapshot:
         state = self._state()
