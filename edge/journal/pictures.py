@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import queue
 import re
@@ -96,6 +97,8 @@ class Pictures:
     def _write(self, verdict_id: str, frame: Pixels | bytes | memoryview, encoding: Encoding) -> None:
         data = _encode(frame) if isinstance(frame, np.ndarray) else frame
         path = self._folder / f"{verdict_id}{SUFFIXES[encoding]}"
+        if len(data) > self._quota:
+            raise OSError(errno.EFBIG, f"its {len(data)} bytes are over pictures_mb, which is for all of them")
         self._make_room(len(data))
         part = path.with_name(path.name + PART)
         try:

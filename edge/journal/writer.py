@@ -8,12 +8,13 @@ import os
 import threading
 import time
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
-from edge.config import JournalConfig
+from edge.config import JournalConfig, Line
 from edge.errors import JournalError
 from edge.journal.disk import Disk
 from edge.journal.entries import JournalState, Lost, lost_topic
@@ -24,6 +25,7 @@ from edge.journal.segments import TORN, OpenSegment, segments
 log = logging.getLogger("edge")
 MEGABYTE = 1 << 20
 WAITING_BYTES = 4 * MEGABYTE
+LOCK_TRIES = 5
 
 
 @dataclass(slots=True)
@@ -201,6 +203,11 @@ class Journal:
         self._why, self._since_ns = "", 0
 
 
+def open_journal(line: Line, config: JournalConfig) -> Journal:
+    """The line's own; config: its [journal]. Raises JournalError."""
+    return Journal((line.path.parent / config.folder).resolve(), line.config.line, config)
+
+
 def _lock(folder: Path) -> int:
     """Held until closed, or until the process ends, however it does."""
     try:
@@ -208,9 +215,10 @@ def _lock(folder: Path) -> int:
         file = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
     except OSError as error:
         raise JournalError(f"cannot use {folder}: {error.strerror}; give the journal a folder it may write") from error
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(file)
-        raise JournalError(f"{folder} is in use by another edge; stop it, or give this line its own folder") from error
-    return file
+    for _ in range(LOCK_TRIES):  # `edge journal verify` has it for an instant, to see whether a daemon does
+        with suppress(OSError):
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return file
+        time.sleep(0.02)
+    os.close(file)
+    raise JournalError(f"{folder} is in use by another edge; stop it, or give this line its own folder")

@@ -36,8 +36,9 @@ class Daemon:
 
     def __init__(self, folder: Path, session: str, **keys: Any) -> None:
         self.session = session
+        self.address = address(folder, "verdicts")
         self.journal: Journal = open_journal(folder / "journal", **keys)
-        self.outlet = VerdictOutlet(address(folder, "verdicts"))
+        self.outlet = VerdictOutlet(self.address)
         self.flusher = Flusher(self.journal) if self.journal.config.mode == "fast" else None
         reader = Reader(self.journal.folder)
         self.service = ReplayService(address(folder, "replay"), reader, session, lambda: self.journal.state)
@@ -59,12 +60,17 @@ class Daemon:
         if self.flusher:
             self.flusher.close()
         self.journal.close()
-        self.outlet._socket.unbind(self.outlet._socket.get(zmq.LAST_ENDPOINT))  # at once, for the next one
+        self.outlet._socket.unbind(self.address)  # at once, for the next one
         self.outlet.close()
 
 
 def address(folder: Path, name: str) -> str:
     return f"ipc://{folder}/{name}"
+
+
+def raw_socket(kind: int) -> zmq.Socket[bytes]:
+    socket: zmq.Socket[bytes] = zmq.Context.instance().socket(kind)
+    return socket
 
 
 @pytest.fixture
@@ -106,7 +112,7 @@ class Subscriber(threading.Thread):
 @pytest.fixture
 def asking(short: Path) -> Iterator[tuple[Daemon, zmq.Socket[bytes]]]:
     daemon = Daemon(short, "s0")
-    with zmq.Context.instance().socket(zmq.REQ) as socket:
+    with raw_socket(zmq.REQ) as socket:
         socket.linger = 0
         socket.connect(address(short, "replay"))
         yield daemon, socket
@@ -168,7 +174,7 @@ def test_a_request_that_is_too_large_or_has_too_many_parts_disturbs_nobody(
     asking: tuple[Daemon, zmq.Socket[bytes]], short: Path
 ) -> None:
     _, socket = asking
-    with zmq.Context.instance().socket(zmq.DEALER) as other:
+    with raw_socket(zmq.DEALER) as other:
         other.linger = 0
         other.connect(address(short, "replay"))
         other.send_multipart([b"x"] * 5000)

@@ -79,6 +79,14 @@ def test_a_disk_that_refuses_is_counted_and_the_next_picture_is_tried(tmp_path: 
     assert (pictures.failed, pictures.kept) == (1, 1) and picture_of(tmp_path, "s0-1") is None
 
 
+def test_a_picture_larger_than_the_quota_pushes_no_other_out(tmp_path: Path) -> None:
+    pictures = Pictures(tmp_path, 1000)
+    pictures.keep("s0-1", bytes(400), "png")
+    pictures.keep("s0-2", bytes(2000), "png")
+    pictures.close()
+    assert [path.stem for path in (tmp_path / FOLDER).iterdir()] == ["s0-1"] and pictures.failed == 1
+
+
 def test_a_half_written_picture_is_swept_away(tmp_path: Path) -> None:
     (tmp_path / FOLDER).mkdir()
     (tmp_path / FOLDER / "s0-1.png.part").write_bytes(b"half")

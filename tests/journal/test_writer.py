@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from edge.config import read_line
 from edge.errors import JournalError
 from edge.journal.entries import Lost, read_entry
 from edge.journal.flusher import Flusher
@@ -18,11 +19,13 @@ from edge.journal.reader import read_records
 from edge.journal.segments import segments
 from edge.journal.verify import check, is_written, verify_journal
 from edge.journal.writer import MEGABYTE, Journal
-from tests.journal.journals import config, fill, message, messages, open_journal, verdict
+from edge.journal.writer import open_journal as open_line_journal
+from tests.journal.journals import LINE, config, fill, message, messages, open_journal, verdict
+from tests.lines import DARK, write_line
 
 
 def test_positions_go_on_over_sessions_without_a_gap(tmp_path: Path) -> None:
-    sent = []
+    sent: list[tuple[bytes, bytes]] = []
     for session in ("a", "b", "c"):
         journal = open_journal(tmp_path)
         assert journal.began == journal.next_position == journal.durable == len(sent)
@@ -60,6 +63,15 @@ def test_another_lines_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(JournalError, match="line l1"):
         Journal(tmp_path, "l2", config())
     open_journal(tmp_path).close()
+
+
+def test_the_lines_own_journal_lies_beside_its_file(tmp_path: Path) -> None:
+    line = read_line(write_line(tmp_path, ".", DARK, '[journal]\nfolder = "kept"\nmode = "fast"\n', name=LINE))
+    assert line.config.journal and line.config.journal.full == "reject"
+    journal = open_line_journal(line, line.config.journal)
+    fill(journal, 1)
+    journal.close()
+    assert len(messages(tmp_path / "kept")) == 1
 
 
 def test_a_folder_that_cannot_be_is_a_journal_error(tmp_path: Path) -> None:
