@@ -11,6 +11,7 @@ import click
 from edge import __version__
 from edge.command import HELP, JSON, LINE, PATHS, Group, say_on_stderr, to_json
 from edge.doctor.cli import doctor
+from edge.journal.cli import journal
 from edge.offline.adopt_cli import import_
 from edge.offline.cli import accept, evaluate, teach, verify
 from edge.offline.good_cli import reference, threshold
@@ -25,7 +26,7 @@ def main() -> None:
     Begin with `edge inspect --config exported_models/line.toml PICTURE`, then `edge run`, `edge camera`, `edge watch`.
 
     Exit codes: 0 done; 1 done, and the answer is no; 2 wrong usage; 3 too few samples to say; 10 config; 11 bundle; 12
-    engine; 13 bus; 14 frame; 15 score; 16 data; 17 an optional package is missing.
+    engine; 13 bus; 14 frame; 15 score; 16 data; 17 an optional package is missing; 18 journal.
     """
 
 
@@ -129,9 +130,18 @@ def camera(
     type=click.IntRange(min=1),
     help="End after this many frames' verdicts; a part's own follows its last frame's.",
 )
+@click.option("--replay", help="The line's `journal.replay` address: what is missed is read again there.")
+@click.option("--since", type=click.IntRange(min=0), help="With --replay: begin at this position of the journal.")
 @JSON
 def watch(
-    address: str, line: str, max_age_ms: float, timeout_s: float | None, count: int | None, as_json: bool
+    address: str,
+    line: str,
+    max_age_ms: float,
+    timeout_s: float | None,
+    count: int | None,
+    replay: str | None,
+    since: int | None,
+    as_json: bool,
 ) -> None:
     """The reference subscriber: prints each verdict, and says when one is missing, repeated or old.
 
@@ -142,17 +152,27 @@ def watch(
     """
     from rich.console import Console
 
+    from edge.bus.follow import follow
     from edge.bus.verdicts import Continuity, age_ms, subscribe_all
+    from edge.journal.entries import Lost
     from edge.records import PartVerdict
     from edge.terminal import HEADINGS, Tally, part_row, verdict_row
 
+    if (replay or since is not None) and not (replay and line):
+        raise click.UsageError("--since needs --replay, and --replay needs --line")
     console, warn = Console(highlight=False), Console(stderr=True, style="yellow", highlight=False)
+    coming = follow(address, replay, line, since, timeout_s) if replay else subscribe_all(address, line, timeout_s)
     frames, parts, tally = Continuity(), Continuity(), Tally()
+    gone = 0
     if not as_json:
         console.print(HEADINGS, style="bold")
     with suppress(KeyboardInterrupt):
-        for verdict in subscribe_all(address, line, timeout_s):
+        for verdict in coming:
             if verdict is None:
+                continue
+            if isinstance(verdict, Lost):
+                gone += verdict.last + 1 - verdict.first
+                warn.print(f"the journal's {verdict.first} to {verdict.last} are lost: {verdict.why}")
                 continue
             continuity = parts if isinstance(verdict, PartVerdict) else frames
             repeated = continuity.repeated
@@ -161,7 +181,7 @@ def watch(
                 warn.print(f"{verdict.verdict_id} came again")
             if missing:
                 warn.print(f"{missing} verdicts lost before {verdict.verdict_id}")
-            if age > max_age_ms:
+            if age > max_age_ms and since is None:
                 warn.print(f"{verdict.verdict_id} is {age:.0f} ms old")
             if as_json:
                 click.echo(to_json(verdict))
@@ -175,7 +195,7 @@ def watch(
                 break
     if not as_json:
         console.print(tally.table("verdicts"))
-    if any(continuity.lost or continuity.repeated for continuity in (frames, parts)):
+    if gone or any(continuity.lost or continuity.repeated for continuity in (frames, parts)):
         raise SystemExit(1)
 
 
@@ -214,7 +234,8 @@ def inspect(config: Path, images: tuple[Path, ...], pictures: Path | None, as_js
         raise SystemExit(1)
 
 
-for command in (evaluate, accept, teach, verify, export, import_, quantize, parity, doctor, threshold, reference):
+COMMANDS = evaluate, accept, teach, verify, export, import_, quantize, parity, doctor, threshold, reference, journal
+for command in COMMANDS:
     main.add_command(command)
 
 

@@ -119,6 +119,31 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     hang_ms: Annotated[float, msgspec.Meta(gt=0, le=3_600_000)] = 4000.0
 
 
+class JournalConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where everything that was published can be read again.
+
+    folder: relative to the line's file, or absolute. mode: `durable` has a verdict on the disk before it is published,
+    `fast` at most about 10 ms after. quota_mb: of all segments; the oldest are deleted. segment_mb: of one file. full:
+    what becomes of verdicts while the disk is full or fails: the daemon stops, they are all Undefined, or they go on
+    as they are, not durable. replay: a ZeroMQ address that the daemon binds, for those who come late; none: no replays.
+    pictures_mb: of the kept pictures; 0: none is kept. near: a good frame's picture is kept too where its score is
+    within this share of the threshold.
+    """
+
+    folder: Text
+    mode: Literal["durable", "fast"] = "durable"
+    quota_mb: Annotated[int, msgspec.Meta(ge=2, le=1 << 24)] = 1024
+    segment_mb: Annotated[int, msgspec.Meta(ge=1, le=256)] = 16
+    full: Literal["stop", "reject", "flag"] = "reject"
+    replay: Text | None = None
+    pictures_mb: Annotated[int, msgspec.Meta(ge=0, le=1 << 24)] = 256
+    near: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.1
+
+    def __post_init__(self) -> None:
+        if self.quota_mb < 2 * self.segment_mb:
+            raise ValueError(f"quota_mb = {self.quota_mb} does not hold two segments of {self.segment_mb} MB; raise it")
+
+
 class LineConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One line. frames, verdicts: ZeroMQ addresses that the daemon binds. bundles: a folder, relative to the file.
 
@@ -127,7 +152,7 @@ class LineConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     parts: for a line whose parts are made of several frames; none where each frame is a part. drift: alarms on changed
     light, exposure, focus or product; none where nobody watches. require_certificate: the
     daemon starts only with a PASS of `edge-bench certify` for this box and these bundles. certificate, certificate_key:
-    its file and the trusted public key's, relative to this one.
+    its file and the trusted public key's, relative to this one. journal: none where nothing is to be kept.
     """
 
     line: Name
@@ -147,6 +172,7 @@ class LineConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     require_certificate: bool = False
     certificate: Text | None = None
     certificate_key: Text | None = None
+    journal: JournalConfig | None = None
 
     def __post_init__(self) -> None:
         if self.gate is None and len(self.judges) != 1:
@@ -155,6 +181,8 @@ class LineConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
             raise ValueError(f"frames and verdicts are both {self.frames}; give each its own address")
         if self.require_certificate and not (self.certificate and self.certificate_key):
             raise ValueError("require_certificate needs certificate and certificate_key: its file and the trusted .pub")
+        if self.journal and self.journal.replay in (self.frames, self.verdicts):
+            raise ValueError(f"journal.replay is {self.journal.replay}, which another socket has; give it its own")
 
 
 class Line(msgspec.Struct, frozen=True):

@@ -9,7 +9,8 @@
     │   └── FrameTooLarge        14
     ├── ScoreError               15   a model answered with something that is no score (NaN, wrong shape)
     ├── DataError                16   a folder of images to evaluate or to train on; a certificate or key that is none
-    └── MissingExtra             17   an optional package that this command needs
+    ├── MissingExtra             17   an optional package that this command needs
+    └── JournalError             18   the journal: in use, of another line, or its disk full or failing
 
 The number is the exit code of the command that ended with it. 2 is click's own (wrong usage); 1 also means that the
 work was done and its answer is no (a rejected part in `edge inspect`, a missed target in `edge-bench`).
@@ -62,3 +63,7 @@ class MissingExtra(EdgeError):
     def __init__(self, package: str, extra: str, purpose: str) -> None:
         command = f"pip install '.[{extra}]' in edge's checkout"
         super().__init__(f"{purpose} needs the package {package}, which is not here: {command}")
+
+
+class JournalError(EdgeError):
+    exit_code = 18

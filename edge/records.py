@@ -37,6 +37,7 @@ Reason = Literal[
     "overload",  # more frames waited for the engines than the line may keep
     "wrong_trigger",  # another frame of its camera came with the same number or trigger
     "old_session",  # its camera has begun anew since, or two cameras share a name
+    "not_journaled",  # the journal could not be written, and the line's policy is to reject
     "stopped",  # the line was stopped before it was inspected
 ]
 PartReason = (
@@ -152,7 +153,8 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     gate's where no judge ran); `graphs` names all that ran. times_ns: per stage; `queue` is what it waited for the
     engines, `run` what they alone took of gate and judge, `total` goes from frame received to verdict made. regions:
     each one's worst box; `score` and `thresholds` are those of the worst of all. attributes: what the gate reads off
-    the frame (its class embedding), 0 to 1 by name.
+    the frame (its class embedding), 0 to 1 by name. journal: its position in the line's journal, None without one;
+    durable: it was on the disk before it was published.
     """
 
     v: int = MESSAGE_VERSION
@@ -190,6 +192,8 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     t_verdict_ns: int = 0
     times_ns: dict[str, int] = {}
     deadline_ns: int | None = None
+    journal: int | None = None
+    durable: bool = False
 
 
 class PartVerdict(msgspec.Struct, frozen=True, kw_only=True):
@@ -197,7 +201,7 @@ class PartVerdict(msgspec.Struct, frozen=True, kw_only=True):
 
     seq: counts part verdicts alone. frames: the verdict_id of each frame that came, the first first; expected: how many
     a part has. worst: the verdict_id of the frame that decided; reason, detail, score: its own, unless frames are
-    missing. span_ns: from its first frame received until now.
+    missing. span_ns: from its first frame received until now. journal, durable: as in a frame's verdict.
     """
 
     v: int = MESSAGE_VERSION
@@ -220,6 +224,8 @@ class PartVerdict(msgspec.Struct, frozen=True, kw_only=True):
     version: str = ""
     t_verdict_ns: int = 0
     span_ns: int = 0
+    journal: int | None = None
+    durable: bool = False
 
 
 class Alarm(msgspec.Struct, frozen=True, kw_only=True):

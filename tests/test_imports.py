@@ -18,6 +18,7 @@ FLOORS = (
     {"errors", "vision", "records", "config", "binomial"},
     {"bundle", "certificate", "engines", "golden", "signing"},
     {"inspection", "terminal", "command", "drift"},
+    {"journal"},
     {"bus"},
     {"daemon"},
     {"cli"},

@@ -16,7 +16,7 @@ import msgspec
 import tomli_w
 
 import edge
-from edge.config import EngineName, Line, LineConfig
+from edge.config import DriftConfig, EngineName, JournalConfig, Line, LineConfig
 from edge.errors import EdgeError
 
 ROOT = Path(edge.__file__).resolve().parent.parent  # where `edge` is found, whatever folder one is in
@@ -110,9 +110,23 @@ def write_line(line: Line, folder: Path, surfaces: list[str], engine: EngineName
         bundles=str(line.bundles),
         engine=engine or line.config.engine,
         metrics_port=0,
+        journal=_own(line.config.journal, folder),
+        drift=_found(line.config.drift, line.path.parent),
         judges={surface: line.config.judges[surface] for surface in surfaces},
     )
     return write_config(config, folder)
+
+
+def _own(journal: JournalConfig | None, folder: Path) -> JournalConfig | None:
+    """The line's, in a folder of its own: its daemon may be running beside this one."""
+    return journal and msgspec.structs.replace(journal, folder=str(folder / "journal"), replay=None)
+
+
+def _found(drift: DriftConfig | None, folder: Path) -> DriftConfig | None:
+    """The line's, with its reference where it lies."""
+    if drift is None or drift.reference is None:
+        return drift
+    return msgspec.structs.replace(drift, reference=str((folder / drift.reference).resolve()))
 
 
 def write_config(config: LineConfig, folder: Path) -> Path:

@@ -13,6 +13,7 @@ import zmq
 
 from edge.bus.sockets import open_socket
 from edge.errors import BusError
+from edge.journal.entries import JournalState, state_topic
 from edge.records import MESSAGE_VERSION, Alarm, PartVerdict, Verdict
 
 Kind = TypeVar("Kind", Verdict, PartVerdict, Alarm)
@@ -32,6 +33,20 @@ def alarm_topic(alarm: Alarm) -> bytes:
     return f"alarm/{alarm.line}/{alarm.camera}".encode()
 
 
+def message(told: Verdict | PartVerdict | Alarm | JournalState) -> tuple[bytes, bytes]:
+    """Topic and body, as they go out and as the journal keeps them."""
+    match told:
+        case Verdict():
+            topic = verdict_topic(told)
+        case PartVerdict():
+            topic = part_topic(told)
+        case Alarm():
+            topic = alarm_topic(told)
+        case JournalState():
+            topic = state_topic(told)
+    return topic, msgspec.msgpack.encode(told)
+
+
 class VerdictOutlet:
     """Where the daemon publishes. It never waits: a subscriber that stalls sees the gap in `seq`."""
 
@@ -39,14 +54,9 @@ class VerdictOutlet:
         """Bind. Raises BusError."""
         self._socket = open_socket(zmq.PUB, address, bind=True, high_water=100_000)
 
-    def send(self, verdict: Verdict) -> None:
-        self._socket.send_multipart([verdict_topic(verdict), msgspec.msgpack.encode(verdict)])
-
-    def send_part(self, verdict: PartVerdict) -> None:
-        self._socket.send_multipart([part_topic(verdict), msgspec.msgpack.encode(verdict)])
-
-    def send_alarm(self, alarm: Alarm) -> None:
-        self._socket.send_multipart([alarm_topic(alarm), msgspec.msgpack.encode(alarm)])
+    def publish(self, topic: bytes, body: bytes) -> None:
+        """What `message` makes."""
+        self._socket.send_multipart([topic, body])
 
     def close(self) -> None:
         self._socket.close()

@@ -89,7 +89,6 @@ class Intake:
             self._belt.finish(ticket, undefined("bad_frame", f"no memory for {list(ticket.header.shape)} pixels"))
             return
         finally:
-            ticket.data = None
             ticket.times_ns["decode"] = perf_counter_ns() - started
         self._belt.offer(ticket)
 

@@ -16,6 +16,7 @@ from prometheus_client.metrics import MetricWrapperBase
 
 from edge.errors import BusError
 from edge.inspection.model import Model
+from edge.journal.writer import Journal
 from edge.records import Alarm, Evaluation, PartVerdict, Verdict
 
 STAGES = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
@@ -108,10 +109,10 @@ class Metrics:
         for queue in depths():
             self._queues.labels(queue).set_function(partial(_depth, depths, queue))
 
-    def watch_journal(self, lag_s: Callable[[], float], position: Callable[[], float]) -> None:
+    def watch_journal(self, journal: Journal) -> None:
         """Asked at each scrape, in its thread."""
-        self._lag.set_function(lag_s)
-        self._position.set_function(position)
+        self._lag.set_function(lambda: journal.lag_s)
+        self._position.set_function(lambda: journal.next_position - 1)
 
     def graphs(self, models: Iterable[Model]) -> None:
         """What is open now, in place of what was."""

@@ -8,15 +8,20 @@ from threading import Lock, Thread
 from time import perf_counter_ns
 from typing import TYPE_CHECKING
 
-from edge.bus.verdicts import VerdictOutlet
+from edge.bus.verdicts import VerdictOutlet, message
 from edge.config import Line
 from edge.daemon.deadline import CaptureClock
+from edge.daemon.gallery import open_gallery
 from edge.daemon.inspector import Inspector
+from edge.daemon.ledger import open_ledger
 from edge.daemon.logs import about
 from edge.daemon.parts import PartDesk
 from edge.daemon.ticket import Belt, Ticket, undefined
 from edge.drift.drift import Drift
+from edge.errors import EdgeError
+from edge.inspection.pipeline import Inspection
 from edge.inspection.verdict import make_verdict
+from edge.journal.writer import Journal
 from edge.records import Alarm, Evaluation, PartVerdict, Verdict
 
 if TYPE_CHECKING:
@@ -26,7 +31,7 @@ log = logging.getLogger("edge")
 
 
 class Publisher(Thread):
-    """beat_ns: when it last went round. seq: the next verdict's number."""
+    """beat_ns: when it last went round. seq: the next verdict's number. error: why the line has to stop."""
 
     def __init__(
         self,
@@ -37,56 +42,80 @@ class Publisher(Thread):
         metrics: Metrics | None = None,
         drift: Drift | None = None,
     ) -> None:
+        """Raises JournalError, BusError."""
         super().__init__(name="publisher", daemon=True)
         self.beat_ns = perf_counter_ns()
         self.session, self.seq = uuid.uuid4().hex[:12], 0
         self._line, self._belt, self._verdicts, self._clock = line, belt, verdicts, clock
         self._metrics, self._drift = metrics, drift
+        self._ledger = open_ledger(line, verdicts, self.session)
         self._parts = PartDesk(line, line.config.parts, self.session) if line.config.parts else None
+        self._gallery = open_gallery(line)
         self._sending = Lock()
         self._stopping = False
 
     def run(self) -> None:
         while not self._stopping or self._belt.depths()["open"]:
             self.beat_ns = perf_counter_ns()
-            self.answer(self._belt.collect())
+            self._answer(self._belt.collect())
         if self._parts:
             self._publish_parts(self._parts.close())
+        self._ledger.close()
+        if self._gallery:
+            self._gallery.close()
 
     def stop(self) -> None:
         """It ends once every ticket is answered."""
         self._stopping = True
 
-    def answer(self, tickets: list[Ticket]) -> None:
-        """Any thread may; one does at a time."""
+    @property
+    def error(self) -> EdgeError | None:
+        return self._ledger.error
+
+    @property
+    def journal(self) -> Journal | None:
+        return self._ledger.journal
+
+    def finish(self, ticket: Ticket, inspection: Inspection) -> None:
+        """What the engines' thread found: answered by that thread while the line is calm and no disk is waited for."""
+        if self._ledger.waits:
+            self._belt.finish(ticket, inspection)
+        else:
+            self._answer(self._belt.finish_and_collect(ticket, inspection))
+
+    def _answer(self, tickets: list[Ticket]) -> None:
+        """One thread at a time."""
         with self._sending:
-            for ticket in tickets:
-                self._answer(ticket)
+            published = self._ledger.publish([self._verdict(ticket) for ticket in tickets])
+            for ticket, verdict in zip(tickets, published, strict=True):
+                self._after(ticket, verdict)
             if self._parts:
                 self._publish_parts(self._parts.expire())
+            self._ledger.tick()
 
-    def _answer(self, ticket: Ticket) -> None:
-        verdict = self.verdict(ticket)
-        self._verdicts.send(verdict)
+    def _after(self, ticket: Ticket, verdict: Verdict) -> None:
+        """What may take its time, now that the verdict has left."""
+        if self._parts:
+            self._publish_parts(self._parts.add(verdict, ticket.received_ns))
         if self._metrics:
             self._metrics.count(verdict, ticket.missing)
         if verdict.detail and verdict.evaluation == Evaluation.UNDEFINED:
             trigger = verdict.trigger_id or "-"
             log.warning("%s %s: %s", verdict.camera, trigger, verdict.detail, extra=about(verdict))
-        if self._parts:
-            self._publish_parts(self._parts.add(verdict, ticket.received_ns))
+        if self._gallery:
+            self._gallery.see(ticket, verdict)
         if self._drift and ticket.frame is not None:
             self._alarm(self._drift.see(ticket.camera, ticket.frame, ticket.inspection))
-        ticket.frame = None
+        ticket.frame = ticket.data = None
 
     def _alarm(self, alarms: list[Alarm]) -> None:
         for alarm in alarms:
-            self._verdicts.send_alarm(alarm)
+            self._verdicts.publish(*message(alarm))
             if self._metrics:
                 self._metrics.alarm(alarm)
             log.log(logging.WARNING if alarm.raised else logging.INFO, "%s", alarm.detail, extra=about(alarm))
 
-    def verdict(self, ticket: Ticket) -> Verdict:
+    def _verdict(self, ticket: Ticket) -> Verdict:
         """Late is never OK, and never NotOK: nobody acts on it in time."""
         now = perf_counter_ns()
         if ticket.expired(now) and ticket.inspection.evaluation is not Evaluation.UNDEFINED:
@@ -100,8 +129,7 @@ class Publisher(Thread):
         )
 
     def _publish_parts(self, ended: list[PartVerdict]) -> None:
-        for verdict in ended:
-            self._verdicts.send_part(verdict)
+        for verdict in self._ledger.publish(ended) if ended else []:
             if self._metrics:
                 self._metrics.count_part(verdict)
             if len(verdict.frames) < verdict.expected:

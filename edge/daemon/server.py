@@ -53,11 +53,13 @@ def run(line: Line) -> None:
     stopping = _stop_on_signals()
     belt, clock = Belt(config.limits.waiting, frames.wake, Inspector(pipeline)), CaptureClock()
     publisher = Publisher(line, belt, verdicts, clock, metrics, open_drift(line, pipeline.models, log.warning))
-    crew = Crew(Intake(config, frames, belt, clock, metrics), belt, publisher.answer)
+    crew = Crew(Intake(config, frames, belt, clock, metrics), belt, publisher.finish)
     supervisor = Supervisor(line, crew, publisher, open_engines, metrics)
     if metrics:
         metrics.graphs(pipeline.models)
         metrics.watch_queues(belt.depths)
+        if publisher.journal:
+            metrics.watch_journal(publisher.journal)
     frames.open(config.line)
     log.info("line %s: frames at %s, verdicts at %s", config.line, config.frames, config.verdicts)
     supervisor.start()

@@ -51,12 +51,15 @@ class Supervisor:
             self._crew.add()
 
     def watch(self, stopping: Event) -> None:
-        """Until told to stop. Raises BusError where a stage has ended, EngineError where the engines stay broken."""
+        """Until told to stop. Raises BusError where a stage has ended, EngineError where the engines stay broken,
+        JournalError where the line is not to go on without its journal."""
         interval, fed = notify.watchdog_interval(), 0.0
         while not stopping.wait(LOOK_S):
             why = self._fault()
             if why:
                 self._replace(why)
+            if self._publisher.error:
+                raise self._publisher.error
             if not self._publisher.is_alive() or not self._complete:
                 raise BusError("a thread of the daemon has ended, as the log says; start the line again")
             if interval is not None and time.monotonic() - fed >= interval and self._get_on(interval):

@@ -26,7 +26,7 @@ TICK_S = 0.005  # how late a deadline may be noticed
 class Ticket:
     """number: in the order of receipt. received_ns, deadline_ns: of perf_counter_ns; deadline_ns None where there is
     none. header: None where it could not be read. missing: frames of its camera that never came just before it. data:
-    its pixels as they came, until they are decoded. inspection: what is to be answered. decided: nothing that is found
+    its pixels as they came. inspection: what is to be answered. decided: nothing that is found
     from now on counts. times_ns: of the stages before the engines."""
 
     number: int

@@ -10,15 +10,16 @@ from threading import Lock, Thread
 from edge.daemon.inspector import Inspector
 from edge.daemon.intake import Intake
 from edge.daemon.ticket import Belt, Ticket
+from edge.inspection.pipeline import Inspection
 
 WORKERS = 2  # one leads while the other is in the engines
 
 
 class Crew:
-    """What the workers share. belt: with the engines of now. answer: publishes verdicts."""
+    """What the workers share. belt: with the engines of now. finish: takes what they found of a frame."""
 
-    def __init__(self, intake: Intake, belt: Belt[Inspector], answer: Callable[[list[Ticket]], None]) -> None:
-        self.intake, self.belt, self.answer = intake, belt, answer
+    def __init__(self, intake: Intake, belt: Belt[Inspector], finish: Callable[[Ticket, Inspection], None]) -> None:
+        self.intake, self.belt, self.finish = intake, belt, finish
         self.leading = Lock()
         self.stopping = False
         self.workers: list[Worker] = []
@@ -63,8 +64,7 @@ class Worker(Thread):
         """All that is ready. Where the engines were replaced meanwhile, another worker is here in its place."""
         crew = self._crew
         while ticket := crew.belt.take(inspector):
-            inspection = inspector.inspect(ticket)
-            crew.answer(crew.belt.finish_and_collect(ticket, inspection))
+            crew.finish(ticket, inspector.inspect(ticket))
         if inspector is not crew.belt.engines:
             inspector.pipeline.close()
             self.dismissed = True

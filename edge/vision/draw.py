@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.records import Evaluation, Finding
+from edge.records import Box, Defect, Evaluation, Finding
 from edge.vision.image import Pixels, to_channels
 
 Picture = NDArray[np.uint8]
@@ -44,22 +46,43 @@ def heat(finding: Finding, size: tuple[int, int]) -> Picture:
 
 def annotate(pixels: Pixels, full_scale: int, evaluation: Evaluation, finding: Finding | None, caption: str) -> Picture:
     """A bar with the caption, then frame with boxes (thin: regions), then score map (left out where no judge ran)."""
+    if finding is None:
+        return annotate_boxes(pixels, full_scale, evaluation, (), (), caption)
+    regions = [scored.box for scores in finding.regions.values() for scored in scores]
+    shown = _frame(pixels, full_scale, evaluation, regions, finding.defects)
+    return _under_bar(np.hstack([shown, heat(finding, shown.shape[:2])]), evaluation, caption)
+
+
+def annotate_boxes(
+    pixels: Pixels,
+    full_scale: int,
+    evaluation: Evaluation,
+    regions: Iterable[Box],
+    defects: Iterable[Defect],
+    caption: str,
+) -> Picture:
+    """The same of what a verdict alone tells: without a score map."""
+    return _under_bar(_frame(pixels, full_scale, evaluation, regions, defects), evaluation, caption)
+
+
+def _frame(
+    pixels: Pixels, full_scale: int, evaluation: Evaluation, regions: Iterable[Box], defects: Iterable[Defect]
+) -> Picture:
     frame = to_8_bit(pixels, full_scale)
-    colour = COLOURS[evaluation]
     scale = LONG_SIDE / max(frame.shape[:2])
     size = (max(1, round(frame.shape[0] * scale)), max(1, round(frame.shape[1] * scale)))
     shown = cv2.resize(frame, size[::-1], interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
-    panes = [shown]
-    if finding is not None:
-        for box in (scored.box for scores in finding.regions.values() for scored in scores):
-            x, y, w, h = (round(v * scale) for v in box)
-            cv2.rectangle(shown, (x, y), (x + w - 1, y + h - 1), REGION, 1)
-        for defect in finding.defects:
-            x, y, w, h = (round(v * scale) for v in defect.bbox)
-            cv2.rectangle(shown, (x - 2, y - 2), (x + w + 1, y + h + 1), colour, 2, cv2.LINE_AA)
-        panes.append(heat(finding, size))
-    body = np.hstack(panes)
-    bar = np.full((BAR, max(body.shape[1], LONG_SIDE), 3), colour, np.uint8)
+    for box in regions:
+        x, y, w, h = (round(v * scale) for v in box)
+        cv2.rectangle(shown, (x, y), (x + w - 1, y + h - 1), REGION, 1)
+    for defect in defects:
+        x, y, w, h = (round(v * scale) for v in defect.bbox)
+        cv2.rectangle(shown, (x - 2, y - 2), (x + w + 1, y + h + 1), COLOURS[evaluation], 2, cv2.LINE_AA)
+    return np.asarray(shown, np.uint8)
+
+
+def _under_bar(body: Picture, evaluation: Evaluation, caption: str) -> Picture:
+    bar = np.full((BAR, max(body.shape[1], LONG_SIDE), 3), COLOURS[evaluation], np.uint8)
     cv2.putText(bar, caption, (10, 23), cv2.FONT_HERSHEY_SIMPLEX, 0.55, (255, 255, 255), 1, cv2.LINE_AA)
     body = np.pad(body, ((0, 0), (0, bar.shape[1] - body.shape[1]), (0, 0)))
     return np.vstack([bar, body])

@@ -5,13 +5,16 @@ from __future__ import annotations
 import re
 import socket
 import threading
+import time
 import urllib.request
+from pathlib import Path
 
 from prometheus_client import generate_latest
 
-from edge.config import Line
+from edge.config import JournalConfig, Line
 from edge.daemon.metrics import MOST, STAGES, Metrics
 from edge.inspection.assemble import open_pipeline
+from edge.journal.writer import Journal
 from edge.records import Alarm, PartVerdict, Verdict
 
 # prometheus.io/docs/practices/naming: base units, which `promtool check metrics` asks for
@@ -69,15 +72,22 @@ def test_lateness_is_of_late_verdicts_alone() -> None:
     assert "edge_lateness_seconds_count 1.0" in shown and "edge_lateness_seconds_sum 0.003" in shown
 
 
-def test_what_stands_now_is_asked_for_at_each_scrape() -> None:
+def test_what_stands_now_is_asked_for_at_each_scrape(tmp_path: Path) -> None:
     metrics, waiting = Metrics(), [1, 2, 3]
+    journal = Journal(tmp_path, "small", JournalConfig(folder=str(tmp_path)))
     metrics.watch_queues(lambda: {"inference": len(waiting)})
-    metrics.watch_journal(lambda: 0.25, lambda: 7)
+    metrics.watch_journal(journal)
+    assert "edge_journal_lag_seconds 0.0" in page(metrics) and "edge_journal_position -1.0" in page(metrics)
+    journal.append(b"verdict/small/-/1", b"body")
+    time.sleep(0.01)
     assert 'edge_queue_depth{queue="inference"} 3.0' in page(metrics)
     waiting.pop()
     shown = page(metrics)
     assert 'edge_queue_depth{queue="inference"} 2.0' in shown
-    assert "edge_journal_lag_seconds 0.25" in shown and "edge_journal_position 7.0" in shown
+    lag = re.search(r"^edge_journal_lag_seconds (.*)$", shown, re.MULTILINE)
+    assert lag and 0.01 <= float(lag[1]) < 10 and "edge_journal_position 0.0" in shown
+    journal.close()
+    assert "edge_journal_lag_seconds 0.0" in page(metrics)
 
 
 def test_what_is_open_replaces_what_was(small_line: Line, own_cache: object) -> None:

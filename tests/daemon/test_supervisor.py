@@ -96,8 +96,8 @@ def station_on(line: Line, folder: Path, device: str = "") -> Iterator[Station]:
     model.session = faulty
     frames, outlet = FrameInlet(config.frames, config.limits), VerdictOutlet(config.verdicts)
     belt, clock = Belt(config.limits.waiting, frames.wake, Inspector(pipeline)), CaptureClock()
-    publisher = Publisher(line, belt, outlet, clock, None)
-    crew = Crew(Intake(config, frames, belt, clock), belt, publisher.answer)
+    publisher = Publisher(line, belt, outlet, clock)
+    crew = Crew(Intake(config, frames, belt, clock), belt, publisher.finish)
     supervisor, stopping = Supervisor(line, crew, publisher, reopen), Event()
     inlet = VerdictInlet(config.verdicts, config.line)
     frames.open(config.line)

@@ -12,7 +12,7 @@ import zmq
 from numpy.typing import NDArray
 
 from edge.bus.sockets import open_socket
-from edge.bus.verdicts import VerdictOutlet, alarm_topic, read_alarm
+from edge.bus.verdicts import VerdictOutlet, alarm_topic, message, read_alarm
 from edge.config import DriftConfig, Line, read_line
 from edge.drift.drift import Drift, open_drift, usable
 from edge.drift.reference import make_reference, read_reference
@@ -182,7 +182,7 @@ def test_an_alarm_travels_on_the_verdict_socket(pipeline: Pipeline, tmp_path: Pa
     inlet.subscribe("alarm/small/")
     try:
         for _ in range(100):  # the subscription travels as well
-            outlet.send_alarm(alarm)
+            outlet.publish(*message(alarm))
             if inlet.poll(50):
                 break
         topic, body = inlet.recv_multipart()

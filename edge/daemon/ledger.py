@@ -1,0 +1,174 @@
+"""What happens to a verdict when it is made: it is published, and where the line has a journal it is written there,
+before (durable) or soon after (fast)."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from typing import Protocol, TypeVar
+
+import msgspec
+
+from edge.bus.replay import ReplayService
+from edge.bus.verdicts import VerdictOutlet, message
+from edge.config import Line
+from edge.errors import JournalError
+from edge.journal.flusher import Flusher
+from edge.journal.reader import Reader
+from edge.journal.writer import Journal, open_journal
+from edge.records import Evaluation, PartVerdict, Verdict
+
+log = logging.getLogger("edge")
+STATE_S = 1.0
+
+Told = TypeVar("Told", Verdict, PartVerdict)
+
+
+class Ledger(Protocol):
+    """waits: publishing may take a disk's time. error: why the line has to stop, as its journal's policy has it."""
+
+    waits: bool
+    error: JournalError | None
+
+    @property
+    def journal(self) -> Journal | None: ...
+
+    def publish(self, told: Sequence[Told]) -> list[Told]:
+        """As they were published: with their positions, and where the policy has it rejected."""
+        ...
+
+    def tick(self) -> None:
+        """Now and then, while nothing happens too."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class NoJournal:
+    waits = False
+    error: JournalError | None = None
+    journal: Journal | None = None
+
+    def __init__(self, outlet: VerdictOutlet) -> None:
+        self._outlet = outlet
+
+    def publish(self, told: Sequence[Told]) -> list[Told]:
+        for verdict in told:
+            self._outlet.publish(*message(verdict))
+        return list(told)
+
+    def tick(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+class Kept:
+    """What both ways of publishing with a journal share."""
+
+    def __init__(self, journal: Journal, outlet: VerdictOutlet, session: str) -> None:
+        self.journal: Journal = journal
+        self.error: JournalError | None = None
+        self._outlet = outlet
+        self._told, self._writing = 0.0, True
+        replay, reader = journal.config.replay, Reader(journal.folder)
+        self._service = ReplayService(replay, reader, session, lambda: journal.state) if replay else None
+
+    def refused(self, verdict: Told, why: str) -> Told:
+        """As the policy has it while the journal cannot be written. Nothing that is not sure to be kept is OK."""
+        if self.journal.config.full == "stop" and self.error is None:
+            self.error = JournalError(f'{why}; the line stops, as [journal] full = "stop" has it')
+        if self.journal.config.full == "flag":
+            return verdict
+        detail = f"the journal cannot be written: {why}"
+        return msgspec.structs.replace(
+            verdict, evaluation=int(Evaluation.UNDEFINED), reason="not_journaled", detail=detail, fail_safe=True
+        )
+
+    def tick(self) -> None:
+        """The journal's state, once a second and whenever it changes."""
+        state = self.journal.state
+        if state.writing is not self._writing or time.monotonic() - self._told >= STATE_S:
+            self._told, self._writing = time.monotonic(), state.writing
+            self._outlet.publish(*message(state))
+
+    def close(self) -> None:
+        """What waits is written first."""
+        if self._service:
+            self._service.close()
+        try:
+            self.journal.close()
+        except JournalError as error:
+            log.error("at the end: %s", error)
+
+
+class Durable(Kept):
+    """On the disk first. All that is published at once costs one write and one sync."""
+
+    waits = True
+
+    def publish(self, told: Sequence[Told]) -> list[Told]:
+        told = [self._append(verdict) for verdict in told]
+        try:
+            self.journal.commit()
+        except JournalError as error:
+            told = [self._again(verdict, str(error)) for verdict in told]
+        for verdict in told:
+            self._outlet.publish(*message(verdict))
+        return list(told)
+
+    def _append(self, verdict: Told) -> Told:
+        placed = msgspec.structs.replace(verdict, journal=self.journal.next_position, durable=True)
+        self.journal.append(*message(placed))
+        return placed
+
+    def _again(self, verdict: Told, why: str) -> Told:
+        """As it is published now, and as the journal is to hold it once it can."""
+        refused = self.refused(msgspec.structs.replace(verdict, durable=False), why)
+        self.journal.replace(verdict.journal or 0, *message(refused))
+        return refused
+
+    def tick(self) -> None:
+        if self.journal.appended.is_set() and time.monotonic() - self._told >= STATE_S:
+            try:
+                self.journal.commit()
+            except JournalError as error:
+                log.debug("%s", error)  # the state tells
+        super().tick()
+
+
+class Fast(Kept):
+    """Published at once, on the disk within some ten milliseconds."""
+
+    waits = False
+
+    def __init__(self, journal: Journal, outlet: VerdictOutlet, session: str) -> None:
+        super().__init__(journal, outlet, session)
+        self._flusher = Flusher(journal)
+
+    def publish(self, told: Sequence[Told]) -> list[Told]:
+        state = self.journal.state
+        published = []
+        for verdict in told:
+            placed = msgspec.structs.replace(verdict, journal=self.journal.next_position)
+            placed = placed if state.writing else self.refused(placed, state.why)
+            topic, body = message(placed)
+            self._outlet.publish(topic, body)
+            self.journal.append(topic, body)
+            published.append(placed)
+        return published
+
+    def close(self) -> None:
+        self._flusher.close()
+        super().close()
+
+
+def open_ledger(line: Line, outlet: VerdictOutlet, session: str) -> Ledger:
+    """As the line's [journal] has it. Raises JournalError, BusError."""
+    config = line.config.journal
+    if config is None:
+        return NoJournal(outlet)
+    kind = Durable if config.mode == "durable" else Fast
+    return kind(open_journal(line, config), outlet, session)
