@@ -52,25 +52,31 @@ PartReason = (
 DriftReason = Literal["light", "exposure", "focus", "product"]
 
 
+Label = Annotated[str, msgspec.Meta(max_length=256)]
+
+
 class FrameHeader(msgspec.Struct, frozen=True, kw_only=True):
     """Second part of a frame message. Unknown keys are ignored, so that a newer camera may speak to an older edge.
+
+    session: of the camera, another each time it starts; seq: counts in it without gaps. trigger_id: no other frame of
+    the camera had it lately; it is how a plant knows which part the verdict is of.
 
     shape: `[h, w]` or `[h, w, 3]`. dtype: numpy's name. pixel_format: the PFNC name. nbytes: size of the third part.
     crc32c: of the third part. t_capture_ns is on the clock that `clock` names. deadline_ms: at most a day.
     """
 
-    session: str
+    session: Label
     seq: int
-    trigger_id: str
+    trigger_id: Label
     shape: tuple[int, ...]
     dtype: Literal["uint8", "uint16"]
-    pixel_format: str
+    pixel_format: Label
     encoding: Literal["raw", "png", "jpeg"]
     nbytes: int
     v: int = MESSAGE_VERSION
-    part_id: str | None = None
+    part_id: Label | None = None
     t_capture_ns: Annotated[int, msgspec.Meta(ge=0, lt=2**62)] = 0
-    clock: str = "realtime"
+    clock: Label = "realtime"
     crc32c: int | None = None
     deadline_ms: Annotated[float, msgspec.Meta(ge=0, le=DAY_MS)] | None = None
     simulated: bool = False

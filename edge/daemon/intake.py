@@ -11,7 +11,7 @@ from edge.bus.frames import PARTS, FrameInlet, camera_of, read_frame, read_heade
 from edge.config import LineConfig
 from edge.daemon.deadline import CaptureClock
 from edge.daemon.inspector import Inspector
-from edge.daemon.sequence import Order, Sequencer
+from edge.daemon.sequence import CAMERAS, Order, Sequencer
 from edge.daemon.ticket import Belt, Ticket, undefined
 from edge.errors import FrameError
 from edge.records import FrameHeader
@@ -37,6 +37,7 @@ class Intake:
         self.beat_ns = perf_counter_ns()
         self._config, self._frames, self._belt, self._clock, self._metrics = config, frames, belt, clock, metrics
         self._sequence = Sequencer()
+        self._cameras: dict[bytes, str] = {}
         self._number = 0
 
     def go_on(self) -> None:
@@ -59,7 +60,7 @@ class Intake:
         try:
             if len(parts) != PARTS:
                 raise FrameError(f"a frame message has {PARTS} parts, this one has {len(parts)} or more")
-            ticket.camera = camera_of(parts[0])
+            ticket.camera = self._camera_of(parts[0])
             ticket.header = read_header(parts[1])
         except FrameError as error:
             self._belt.finish(ticket, undefined("bad_frame", str(error)))
@@ -76,6 +77,15 @@ class Intake:
         else:
             ticket.data = parts[2]
             self._belt.enter(ticket)
+
+    def _camera_of(self, topic: memoryview) -> str:
+        """Raises FrameError. What has come before is not read again."""
+        name = self._cameras.get(bytes(topic[:256]))
+        if name is None:
+            name = camera_of(topic)
+            if len(self._cameras) < CAMERAS:
+                self._cameras[bytes(topic)] = name
+        return name
 
     def decode(self, ticket: Ticket) -> None:
         started = perf_counter_ns()

@@ -24,6 +24,9 @@ class Order:
     missing: int = 0
 
 
+IN_ORDER = Order("next")
+
+
 @dataclass(slots=True)
 class _Camera:
     session: str
@@ -69,4 +72,4 @@ def _place(known: _Camera, header: FrameHeader) -> Order:
     if seq < known.next:
         return Order("out_of_order")
     missing, known.next = seq - known.next, seq + 1
-    return Order("next", missing)
+    return Order("next", missing) if missing else IN_ORDER

@@ -19,7 +19,7 @@ from edge.records import Evaluation, Frame, FrameHeader, Reason
 Engines = TypeVar("Engines")
 
 READY = 2  # frames that are decoded ahead of the engines
-TICK_S = 0.005  # how late a deadline may be noticed
+TICK_S = 0.01  # how late a deadline may be noticed
 
 
 @dataclass(slots=True, eq=False)
