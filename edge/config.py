@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from edge.address import is_local
 from edge.errors import ConfigError
 
 EngineName = Literal["auto", "onnx", "openvino", "litert"]
@@ -91,10 +92,27 @@ class PartsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a frame may claim before anything is allocated for it."""
+    """What a frame may claim before anything is allocated for it. frames_per_s: of one camera; 0: any."""
 
     frame_bytes: Annotated[int, msgspec.Meta(gt=0)] = 64 * 1024 * 1024
     pixels: Annotated[int, msgspec.Meta(gt=0)] = 64_000_000
+    frames_per_s: Annotated[float, msgspec.Meta(ge=0, le=1e6)] = 0.0
+
+
+class SecurityConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Who may speak to the line, by CURVE keys (`edge keys`). All paths are relative to the line's file.
+
+    key: the daemon's own secret key; a bare name is looked for in $CREDENTIALS_DIRECTORY first. cameras, subscribers,
+    control: folders of the public keys that are let in, a file NAME.pub each; one that is deleted is shut out within a
+    second. bundle_keys: Ed25519 public keys, one of which has to have signed each bundle (`edge sign`); none: unsigned
+    bundles are opened.
+    """
+
+    key: Text
+    cameras: Text = "authorized/cameras"
+    subscribers: Text = "authorized/subscribers"
+    control: Text = "authorized/control"
+    bundle_keys: tuple[Text, ...] = ()
 
 
 class LineConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -104,7 +122,8 @@ class LineConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     deadline_ms: for frames that bring none; 0 means no deadline. metrics_port: Prometheus on loopback; 0 means none.
     parts: for a line whose parts are made of several frames; none where each frame is a part. require_certificate: the
     daemon starts only with a PASS of `edge-bench certify` for this box and these bundles. certificate, certificate_key:
-    its file and the trusted public key's, relative to this one.
+    its file and the trusted public key's, relative to this one. security: keys for the sockets and the bundles; without
+    it they listen on this box alone, unless allow_plain says that the network is closed.
     """
 
     line: Name
@@ -123,6 +142,8 @@ class LineConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     require_certificate: bool = False
     certificate: Text | None = None
     certificate_key: Text | None = None
+    security: SecurityConfig | None = None
+    allow_plain: bool = False
 
     def __post_init__(self) -> None:
         if self.gate is None and len(self.judges) != 1:
@@ -131,6 +152,12 @@ class LineConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
             raise ValueError(f"frames and verdicts are both {self.frames}; give each its own address")
         if self.require_certificate and not (self.certificate and self.certificate_key):
             raise ValueError("require_certificate needs certificate and certificate_key: its file and the trusted .pub")
+        for name, address in (("frames", self.frames), ("verdicts", self.verdicts)):
+            if not (self.security or self.allow_plain or is_local(address)):
+                raise ValueError(
+                    f"{name} = {address} leaves this box, and anyone could use it: make keys with `edge keys new` and"
+                    " name them in [security], or write allow_plain = true where the network is closed"
+                )
 
 
 class Line(msgspec.Struct, frozen=True):

@@ -111,6 +111,7 @@ def write_line(line: Line, folder: Path, surfaces: list[str], engine: EngineName
         engine=engine or line.config.engine,
         metrics_port=0,
         judges={surface: line.config.judges[surface] for surface in surfaces},
+        security=None,  # its paths are relative to the line's file; the sockets are in a folder of this user's alone
     )
     return write_config(config, folder)
 
