@@ -4,24 +4,38 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from pathlib import Path
 
 import zmq
 
+from edge.bus.curve import Curve, secure
 from edge.errors import BusError
 
 IPC = "ipc://"
 LINGER_MS = 1000
+REBIND_S = 2.0
 
 
 def open_socket(
-    kind: int, address: str, *, bind: bool, largest_part: int = -1, high_water: int = 1000
+    kind: int,
+    address: str,
+    *,
+    bind: bool,
+    largest_part: int = -1,
+    high_water: int = 1000,
+    curve: Curve | None = None,
 ) -> zmq.Socket[bytes]:
-    """Bind or connect. largest_part: bytes; a peer that sends more is cut off. Raises BusError naming the address."""
+    """Bind or connect. largest_part: bytes; a peer that sends more is cut off. curve: the keys, or none: in plain.
+
+    Raises BusError naming the address.
+    """
     socket: zmq.Socket[bytes] = zmq.Context.instance().socket(kind)
     socket.linger = LINGER_MS
     socket.set(zmq.MAXMSGSIZE, largest_part)
     socket.set_hwm(high_water)
+    if curve:
+        secure(socket, curve)
     try:
         if bind:
             _prepare_ipc(address)
@@ -32,6 +46,21 @@ def open_socket(
         socket.close(0)
         raise BusError(_explain(address, bind, error)) from error
     return socket
+
+
+def rebind(socket: zmq.Socket[bytes]) -> None:
+    """Cut every connection off; whoever is still allowed comes back by itself within a moment. Raises BusError."""
+    address = str(socket.get_string(zmq.LAST_ENDPOINT))
+    socket.unbind(address)
+    ends = time.monotonic() + REBIND_S
+    while True:
+        try:
+            socket.bind(address)
+            return
+        except zmq.ZMQError as error:  # the old listener is closed in another thread
+            if time.monotonic() > ends:
+                raise BusError(_explain(address, True, error)) from error
+            time.sleep(0.001)
 
 
 def _prepare_ipc(address: str) -> None:

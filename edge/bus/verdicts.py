@@ -11,7 +11,9 @@ import msgpack
 import msgspec
 import zmq
 
-from edge.bus.sockets import open_socket
+from edge.bus.curve import CurveClient
+from edge.bus.guard import Guard
+from edge.bus.sockets import open_socket, rebind
 from edge.errors import BusError
 from edge.records import MESSAGE_VERSION, PartVerdict, Verdict
 
@@ -31,26 +33,39 @@ def part_topic(verdict: PartVerdict) -> bytes:
 class VerdictOutlet:
     """Where the daemon publishes. It never waits: a subscriber that stalls sees the gap in `seq`."""
 
-    def __init__(self, address: str) -> None:
-        """Bind. Raises BusError."""
-        self._socket = open_socket(zmq.PUB, address, bind=True, high_water=100_000)
+    def __init__(self, address: str, guard: Guard | None = None) -> None:
+        """Bind. guard: lets in whom the line allows; None: everyone. Raises BusError."""
+        curve = guard.curve("verdicts") if guard else None
+        self._socket = open_socket(zmq.PUB, address, bind=True, high_water=100_000, curve=curve)
+        self._guard, self._revocations = guard, guard.revocations("verdicts") if guard else 0
 
     def send(self, verdict: Verdict) -> None:
+        self.shut_out_revoked()
         self._socket.send_multipart([verdict_topic(verdict), msgspec.msgpack.encode(verdict)])
 
     def send_part(self, verdict: PartVerdict) -> None:
+        self.shut_out_revoked()
         self._socket.send_multipart([part_topic(verdict), msgspec.msgpack.encode(verdict)])
 
     def close(self) -> None:
         self._socket.close()
 
+    def shut_out_revoked(self) -> None:
+        """ZeroMQ asks for a key at the door alone: all have to knock again where one was taken away.
+
+        `send` does it too; who does it while nothing is to be sent spares the others a gap of some 100 ms.
+        """
+        if self._guard and self._guard.revocations("verdicts") != self._revocations:
+            self._revocations = self._guard.revocations("verdicts")
+            rebind(self._socket)
+
 
 class VerdictInlet:
     """Where a subscriber that also does other things takes a line's frame verdicts off the bus."""
 
-    def __init__(self, address: str, line: str) -> None:
+    def __init__(self, address: str, line: str, curve: CurveClient | None = None) -> None:
         """Connect. Raises BusError."""
-        self._socket = open_socket(zmq.SUB, address, bind=False, largest_part=VERDICT_BYTES, high_water=100_000)
+        self._socket = _subscriber(address, curve)
         self._socket.subscribe(f"verdict/{line}/")
 
     def poll(self, milliseconds: int) -> bool:
@@ -114,26 +129,34 @@ def age_ms(verdict: Verdict | PartVerdict) -> float:
     return (time.time_ns() - verdict.t_verdict_ns) / 1e6
 
 
-def subscribe(address: str, line: str = "", timeout_s: float | None = None) -> Iterator[Verdict | None]:
+def _subscriber(address: str, curve: CurveClient | None) -> zmq.Socket[bytes]:
+    return open_socket(zmq.SUB, address, bind=False, largest_part=VERDICT_BYTES, high_water=100_000, curve=curve)
+
+
+def subscribe(
+    address: str, line: str = "", timeout_s: float | None = None, curve: CurveClient | None = None
+) -> Iterator[Verdict | None]:
     """Verdicts as they come; None once a second while none does, and the end after `timeout_s` of silence."""
-    for message in _messages(address, ("verdict",), line, timeout_s):
+    for message in _messages(address, ("verdict",), line, timeout_s, curve):
         yield read_verdict(message[-1]) if message else None
 
 
 def subscribe_all(
-    address: str, line: str = "", timeout_s: float | None = None
+    address: str, line: str = "", timeout_s: float | None = None, curve: CurveClient | None = None
 ) -> Iterator[Verdict | PartVerdict | None]:
     """As `subscribe`, the part verdicts too, in the order of the daemon."""
-    for message in _messages(address, ("verdict", "part"), line, timeout_s):
+    for message in _messages(address, ("verdict", "part"), line, timeout_s, curve):
         if not message:
             yield None
         else:
             yield read_part(message[-1]) if message[0].startswith(b"part/") else read_verdict(message[-1])
 
 
-def _messages(address: str, kinds: tuple[str, ...], line: str, timeout_s: float | None) -> Iterator[list[bytes]]:
+def _messages(
+    address: str, kinds: tuple[str, ...], line: str, timeout_s: float | None, curve: CurveClient | None
+) -> Iterator[list[bytes]]:
     """Topic and body; an empty list once a second while none comes."""
-    socket = open_socket(zmq.SUB, address, bind=False, largest_part=VERDICT_BYTES, high_water=100_000)
+    socket = _subscriber(address, curve)
     for kind in kinds:
         socket.subscribe(f"{kind}/{line}/" if line else f"{kind}/")
     last = time.monotonic()

@@ -11,6 +11,7 @@ from time import perf_counter_ns
 from typing import TYPE_CHECKING
 
 from edge.bus.frames import FrameInlet
+from edge.bus.guard import open_guard
 from edge.bus.verdicts import VerdictOutlet
 from edge.config import Line
 from edge.daemon import notify
@@ -31,7 +32,8 @@ def run(line: Line) -> None:
     """Serve a line until SIGINT or SIGTERM. Raises ConfigError, BundleError, EngineError, MissingExtra, BusError."""
     config = line.config
     certificate = certified(line) if config.require_certificate else None
-    frames, verdicts = FrameInlet(config.frames, config.limits), VerdictOutlet(config.verdicts)
+    guard = open_guard(line)
+    frames, verdicts = FrameInlet(config.frames, config.limits, guard), VerdictOutlet(config.verdicts, guard)
     metrics = _serve_metrics(config.metrics_port) if config.metrics_port else None
     pipeline = open_pipeline(line, log.info)
     if certificate:
@@ -50,6 +52,8 @@ def run(line: Line) -> None:
         notify.stopping()
         frames.close()
         verdicts.close()
+        if guard:
+            guard.close()
         pipeline.close()
         log.info("line %s: %d verdicts, %d frames missing", config.line, answerer.seq, answerer.frames_missing)
 
@@ -67,8 +71,8 @@ def serve(
     fed = 0.0
     while not stopping():
         ended: list[PartVerdict] = []
-        if frames.poll(parts.wait_ms(IDLE_MS) if parts else IDLE_MS):
-            message = frames.receive()
+        verdicts.shut_out_revoked()
+        if frames.poll(parts.wait_ms(IDLE_MS) if parts else IDLE_MS) and (message := frames.receive()):
             received_ns = perf_counter_ns()
             missing = answerer.frames_missing
             verdict = answerer.answer(message, received_ns)
