@@ -13,9 +13,13 @@ import click
 from edge import __version__
 from edge.command import HELP, JSON, LINE, PATHS, Group, say_on_stderr, to_json
 from edge.doctor.cli import doctor
+from edge.keys_cli import keys, sign
 from edge.offline.adopt_cli import import_
 from edge.offline.cli import accept, evaluate, teach, verify
 from edge.offline.graphs_cli import export, parity, quantize
+
+KEY = click.option("--key", type=PATHS, help="Its own secret key (`edge keys new`), on a line with [security].")
+SERVER_KEY = click.option("--server-key", type=PATHS, help="The daemon's public key, so that no other takes its place.")
 
 
 @click.group("edge", cls=Group, context_settings=HELP)
@@ -41,13 +45,16 @@ def run(config: Path, verbose: bool) -> None:
     """
     from edge.config import read_line
     from edge.daemon.server import run as serve
+    from edge.ownership import check_unchanged_by_others
 
     logging.basicConfig(
         level=logging.DEBUG if verbose else logging.INFO,
         stream=sys.stderr,
         format="%(asctime)s %(levelname)s %(message)s",
     )
-    serve(read_line(config))
+    line = read_line(config)
+    check_unchanged_by_others(line.path)
+    serve(line)
 
 
 @main.command()
@@ -82,6 +89,8 @@ def run(config: Path, verbose: bool) -> None:
 @click.option(
     "--patience", type=click.FloatRange(min=0), default=10.0, show_default=True, help="Seconds to wait for the daemon."
 )
+@KEY
+@SERVER_KEY
 def camera(
     images: tuple[Path, ...],
     address: str,
@@ -94,17 +103,20 @@ def camera(
     deadline_ms: float | None,
     part_frames: int,
     patience: float,
+    key: Path | None,
+    server_key: Path | None,
 ) -> None:
     """Play images onto the bus as a camera would, each with a trigger id; the part id is the file's name."""
     import random
 
     from edge.bus.camera import Camera, play
+    from edge.bus.curve import client_keys
     from edge.vision.files import find_images
 
     paths = find_images(images)
     if shuffle is not None:
         random.Random(shuffle).shuffle(paths)
-    source = Camera(address, line, name, patience)
+    source = Camera(address, line, name, patience, client_keys(key, server_key))
     try:
         for _ in play(source, paths, rate, encoding, loop, deadline_ms, part_frames):
             pass
@@ -124,9 +136,18 @@ def camera(
     type=click.IntRange(min=1),
     help="End after this many frames' verdicts; a part's own follows its last frame's.",
 )
+@KEY
+@SERVER_KEY
 @JSON
 def watch(
-    address: str, line: str, max_age_ms: float, timeout_s: float | None, count: int | None, as_json: bool
+    address: str,
+    line: str,
+    max_age_ms: float,
+    timeout_s: float | None,
+    count: int | None,
+    key: Path | None,
+    server_key: Path | None,
+    as_json: bool,
 ) -> None:
     """The reference subscriber: prints each verdict, and says when one is missing, repeated or old.
 
@@ -137,6 +158,7 @@ def watch(
     """
     from rich.console import Console
 
+    from edge.bus.curve import client_keys
     from edge.bus.verdicts import Continuity, age_ms, subscribe_all
     from edge.records import PartVerdict
     from edge.terminal import HEADINGS, Tally, part_row, verdict_row
@@ -146,7 +168,7 @@ def watch(
     if not as_json:
         console.print(HEADINGS, style="bold")
     with suppress(KeyboardInterrupt):
-        for verdict in subscribe_all(address, line, timeout_s):
+        for verdict in subscribe_all(address, line, timeout_s, client_keys(key, server_key)):
             if verdict is None:
                 continue
             continuity = parts if isinstance(verdict, PartVerdict) else frames
@@ -209,7 +231,7 @@ def inspect(config: Path, images: tuple[Path, ...], pictures: Path | None, as_js
         raise SystemExit(1)
 
 
-for command in (evaluate, accept, teach, verify, export, import_, quantize, parity, doctor):
+for command in (evaluate, accept, teach, verify, export, import_, quantize, parity, doctor, keys, sign):
     main.add_command(command)
 
 
