@@ -19,6 +19,7 @@ class DenialLog:
     clock: Callable[[], float] = time.monotonic
     _last: dict[str, float] = field(default_factory=dict)
     _unsaid: int = 0
+    _full_until: float = 0.0
 
     def __call__(self, domain: str, address: str, why: str) -> None:
         now = self.clock()
@@ -27,7 +28,9 @@ class DenialLog:
         if now - self._last.get(address, -EVERY_S) < EVERY_S:
             self._unsaid += 1
             return
-        self._forget(now)
+        if len(self._last) >= MOST_ADDRESSES and now >= self._full_until:
+            self._last = {known: said for known, said in self._last.items() if now - said < EVERY_S}
+            self._full_until = now + 1
         if len(self._last) >= MOST_ADDRESSES:
             self._unsaid += 1
             return
@@ -35,6 +38,3 @@ class DenialLog:
         unsaid, self._unsaid = self._unsaid, 0
         more = f" ({unsaid} more were turned away since the last such line)" if unsaid else ""
         self.say(f"{domain}: turned {address} away: {why}{more}")
-
-    def _forget(self, now: float) -> None:
-        self._last = {address: said for address, said in self._last.items() if now - said < EVERY_S}

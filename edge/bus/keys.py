@@ -64,7 +64,7 @@ def _half(text: str, kind: str, path: Path) -> bytes:
     key: bytes = found[0].encode()
     try:
         zmq.curve_public(key)  # of a public key this makes no sense, and says whether it is 32 bytes of Z85
-    except zmq.ZMQError as error:
+    except (ValueError, zmq.ZMQError) as error:
         raise DataError(f"{path}: its {kind} key is not 32 bytes in Z85; it is damaged, bring it anew") from error
     return key
 

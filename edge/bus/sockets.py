@@ -14,7 +14,7 @@ from edge.errors import BusError
 
 IPC = "ipc://"
 LINGER_MS = 1000
-REBIND_S = 2.0
+REBIND_S, CUT_OFF_MS = 2.0, 10
 
 
 def open_socket(
@@ -53,14 +53,20 @@ def rebind(socket: zmq.Socket[bytes]) -> None:
     address = str(socket.get_string(zmq.LAST_ENDPOINT))
     socket.unbind(address)
     ends = time.monotonic() + REBIND_S
+    # The old listener is closed in another thread, and takes an ipc path away with it, a new one's too.
+    while address.startswith(IPC) and Path(address.removeprefix(IPC)).exists() and time.monotonic() < ends:
+        time.sleep(0.001)
     while True:
         try:
             socket.bind(address)
-            return
-        except zmq.ZMQError as error:  # the old listener is closed in another thread
+            break
+        except zmq.ZMQError as error:
             if time.monotonic() > ends:
                 raise BusError(_explain(address, True, error)) from error
             time.sleep(0.001)
+    for _ in range(CUT_OFF_MS):
+        socket.get(zmq.EVENTS)  # connections end only as far as this thread hears of it
+        time.sleep(0.001)
 
 
 def _prepare_ipc(address: str) -> None:

@@ -55,7 +55,10 @@ class VerdictOutlet:
 
         `send` does it too; who does it while nothing is to be sent spares the others a gap of some 100 ms.
         """
-        if self._guard and self._guard.revocations("verdicts") != self._revocations:
+        if self._guard is None:
+            return
+        self._socket.get(zmq.EVENTS)  # connections come and go only as far as this thread hears of it
+        if self._guard.revocations("verdicts") != self._revocations:
             self._revocations = self._guard.revocations("verdicts")
             rebind(self._socket)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import numpy as np
@@ -98,8 +98,9 @@ def test_a_peer_that_skips_the_handshake_is_cut_off(config: Path, camera: Camera
         raw.connect(str(config.with_name("frames")))
         raw.settimeout(5)
         raw.sendall(greeting + ready + message)
-        while raw.recv(4096):
-            pass
+        with suppress(ConnectionResetError):
+            while raw.recv(4096):
+                pass
     ask(camera, scada, "still here")
 
 
@@ -147,7 +148,7 @@ def test_a_revoked_subscriber_hears_no_more_though_it_is_connected_and_the_other
         ask(camera, scada, "before")
         assert second.poll(1000) and second.receive().trigger_id == "before"
         shut_out(config, "mes")
-        time.sleep(1)
+        time.sleep(2)
         ask(camera, scada, "after")
         assert not second.poll(NOTHING_MS)
 
