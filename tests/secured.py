@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from edge.bus.curve import CurveClient, client_keys
@@ -35,9 +34,3 @@ def peer(config: Path, name: str, *roles: Role) -> CurveClient:
 
 def shut_out(config: Path, name: str) -> None:
     revoke(read_line(config), name)
-
-
-def touch_later(path: Path) -> None:
-    """As if it had been written a second later, whatever the file system's clock ticks."""
-    now = path.stat()
-    os.utime(path, ns=(now.st_atime_ns, now.st_mtime_ns + 10**9))

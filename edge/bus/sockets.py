@@ -14,7 +14,7 @@ from edge.errors import BusError
 
 IPC = "ipc://"
 LINGER_MS = 1000
-REBIND_S, CUT_OFF_MS = 2.0, 10
+REBIND_S = 2.0
 
 
 def open_socket(
@@ -30,12 +30,7 @@ def open_socket(
 
     Raises BusError naming the address.
     """
-    socket: zmq.Socket[bytes] = zmq.Context.instance().socket(kind)
-    socket.linger = LINGER_MS
-    socket.set(zmq.MAXMSGSIZE, largest_part)
-    socket.set_hwm(high_water)
-    if curve:
-        secure(socket, curve)
+    socket = _unconnected(kind, largest_part, high_water, curve)
     try:
         if bind:
             _prepare_ipc(address)
@@ -48,25 +43,32 @@ def open_socket(
     return socket
 
 
-def rebind(socket: zmq.Socket[bytes]) -> None:
-    """Cut every connection off; whoever is still allowed comes back by itself within a moment. Raises BusError."""
-    address = str(socket.get_string(zmq.LAST_ENDPOINT))
-    socket.unbind(address)
+def open_anew(old: zmq.Socket[bytes], *, high_water: int, curve: Curve) -> zmq.Socket[bytes]:
+    """A bound publisher once more, every connection of the old one cut off; whoever is still allowed comes back by
+    itself within a moment. Raises BusError."""
+    address = str(old.get_string(zmq.LAST_ENDPOINT))
+    socket = _unconnected(zmq.PUB, -1, high_water, curve)
+    old.close(0)
     ends = time.monotonic() + REBIND_S
-    # The old listener is closed in another thread, and takes an ipc path away with it, a new one's too.
-    while address.startswith(IPC) and Path(address.removeprefix(IPC)).exists() and time.monotonic() < ends:
-        time.sleep(0.001)
     while True:
         try:
             socket.bind(address)
-            break
-        except zmq.ZMQError as error:
+            return socket
+        except zmq.ZMQError as error:  # the old one is closed in another thread
             if time.monotonic() > ends:
+                socket.close(0)
                 raise BusError(_explain(address, True, error)) from error
             time.sleep(0.001)
-    for _ in range(CUT_OFF_MS):
-        socket.get(zmq.EVENTS)  # connections end only as far as this thread hears of it
-        time.sleep(0.001)
+
+
+def _unconnected(kind: int, largest_part: int, high_water: int, curve: Curve | None) -> zmq.Socket[bytes]:
+    socket: zmq.Socket[bytes] = zmq.Context.instance().socket(kind)
+    socket.linger = LINGER_MS
+    socket.set(zmq.MAXMSGSIZE, largest_part)
+    socket.set_hwm(high_water)
+    if curve:
+        secure(socket, curve)
+    return socket
 
 
 def _prepare_ipc(address: str) -> None:

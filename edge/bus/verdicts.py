@@ -13,13 +13,14 @@ import zmq
 
 from edge.bus.curve import CurveClient
 from edge.bus.guard import Guard
-from edge.bus.sockets import open_socket, rebind
+from edge.bus.sockets import open_anew, open_socket
 from edge.errors import BusError
 from edge.records import MESSAGE_VERSION, PartVerdict, Verdict
 
 Kind = TypeVar("Kind", Verdict, PartVerdict)
 
 VERDICT_BYTES = 4 * 1024 * 1024
+HIGH_WATER = 100_000
 
 
 def verdict_topic(verdict: Verdict) -> bytes:
@@ -36,7 +37,7 @@ class VerdictOutlet:
     def __init__(self, address: str, guard: Guard | None = None) -> None:
         """Bind. guard: lets in whom the line allows; None: everyone. Raises BusError."""
         curve = guard.curve("verdicts") if guard else None
-        self._socket = open_socket(zmq.PUB, address, bind=True, high_water=100_000, curve=curve)
+        self._socket = open_socket(zmq.PUB, address, bind=True, high_water=HIGH_WATER, curve=curve)
         self._guard, self._revocations = guard, guard.revocations("verdicts") if guard else 0
 
     def send(self, verdict: Verdict) -> None:
@@ -53,14 +54,11 @@ class VerdictOutlet:
     def shut_out_revoked(self) -> None:
         """ZeroMQ asks for a key at the door alone: all have to knock again where one was taken away.
 
-        `send` does it too; who does it while nothing is to be sent spares the others a gap of some 100 ms.
+        `send` does it too; done while nothing is to be sent it spares the others a gap of some 100 ms.
         """
-        if self._guard is None:
-            return
-        self._socket.get(zmq.EVENTS)  # connections come and go only as far as this thread hears of it
-        if self._guard.revocations("verdicts") != self._revocations:
+        if self._guard and self._guard.revocations("verdicts") != self._revocations:
             self._revocations = self._guard.revocations("verdicts")
-            rebind(self._socket)
+            self._socket = open_anew(self._socket, high_water=HIGH_WATER, curve=self._guard.curve("verdicts"))
 
 
 class VerdictInlet:
@@ -133,7 +131,7 @@ def age_ms(verdict: Verdict | PartVerdict) -> float:
 
 
 def _subscriber(address: str, curve: CurveClient | None) -> zmq.Socket[bytes]:
-    return open_socket(zmq.SUB, address, bind=False, largest_part=VERDICT_BYTES, high_water=100_000, curve=curve)
+    return open_socket(zmq.SUB, address, bind=False, largest_part=VERDICT_BYTES, high_water=HIGH_WATER, curve=curve)
 
 
 def subscribe(
