@@ -9,14 +9,18 @@ import zipfile
 import zlib
 from collections.abc import Collection
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.bundle_signature import NOBODY, Trusted, check_signature, sign_manifest
 from edge.errors import BundleError
 from edge.vision.image import WHOLE, InputRule
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 MANIFEST = "manifest.toml"
 FORMAT_VERSION = 1
@@ -168,6 +172,13 @@ class Bundle(msgspec.Struct, frozen=True):
     manifest: Manifest
     sha256: str
 
+    @property
+    def files(self) -> tuple[File, ...]:
+        """All that the manifest names."""
+        manifest = self.manifest
+        weights = tuple(graph.weights for graph in manifest.graph if graph.weights)
+        return (*manifest.graph, *weights, manifest.golden, *([manifest.arrays] if manifest.arrays else []))
+
     def where(self, entry: File) -> Path:
         """The path of one file: in this folder, or in the one beside it that the entry names."""
         return (self.path.resolve().parent / entry.bundle if entry.bundle else self.path) / entry.file
@@ -213,13 +224,42 @@ class Bundle(msgspec.Struct, frozen=True):
             raise BundleError(f"{self.where(entry)} is not a plain .npz file: {error}") from error
 
 
-def open_bundle(path: Path) -> Bundle:
-    """Read a bundle's manifest; its files are read when they are used. Raises BundleError naming file and field."""
-    manifest_path = path / MANIFEST
+def open_bundle(path: Path, trusted: Trusted = NOBODY) -> Bundle:
+    """Read a bundle's manifest; its files are read when they are used. Raises BundleError naming file and field.
+
+    trusted: one of these keys has to have signed the manifest, which is checked before anything of it is parsed; where
+    there are none, no signature is asked for.
+    """
+    data = _manifest_bytes(path)
+    if trusted:
+        check_signature(path, data, trusted)
+    bundle = _parse(path, data)
+    if trusted and bundle.manifest.name != path.name:
+        raise BundleError(f"{path} holds the bundle {bundle.manifest.name}, signed under that name; name the folder so")
+    return bundle
+
+
+def sign_bundle(path: Path, key: Ed25519PrivateKey) -> str:
+    """Sign a bundle whose every file is what its manifest says. Returns the key's fingerprint.
+
+    Raises BundleError, DataError.
+    """
+    data = _manifest_bytes(path)
+    bundle = _parse(path, data)
+    for entry in bundle.files:
+        bundle.read(entry)
+    return sign_manifest(path, data, key)
+
+
+def _manifest_bytes(path: Path) -> bytes:
     try:
-        data = manifest_path.read_bytes()
+        return (path / MANIFEST).read_bytes()
     except OSError as error:
-        raise BundleError(f"cannot read {manifest_path}: {error.strerror}; is this a bundle?") from error
+        raise BundleError(f"cannot read {path / MANIFEST}: {error.strerror}; is this a bundle?") from error
+
+
+def _parse(path: Path, data: bytes) -> Bundle:
+    manifest_path = path / MANIFEST
     try:
         manifest = msgspec.convert(tomllib.loads(data.decode()), Manifest)
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:

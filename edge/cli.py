@@ -12,10 +12,14 @@ from edge import __version__
 from edge.command import HELP, JSON, LINE, PATHS, Group, say_on_stderr, to_json
 from edge.doctor.cli import doctor
 from edge.journal.cli import journal
+from edge.keys_cli import keys, sign
 from edge.offline.adopt_cli import import_
 from edge.offline.cli import accept, evaluate, teach, verify
 from edge.offline.good_cli import reference, threshold
 from edge.offline.graphs_cli import export, parity, quantize
+
+KEY = click.option("--key", type=PATHS, help="Its own secret key (`edge keys new`), on a line with [security].")
+SERVER_KEY = click.option("--server-key", type=PATHS, help="The daemon's public key, so that no other takes its place.")
 
 
 @click.group("edge", cls=Group, context_settings=HELP)
@@ -50,8 +54,10 @@ def run(config: Path, verbose: bool, form: Any) -> None:
     from edge.config import read_line
     from edge.daemon.logs import set_up
     from edge.daemon.server import run as serve
+    from edge.ownership import check_unchanged_by_others
 
     line = read_line(config)
+    check_unchanged_by_others(line.path)
     set_up(form, line.config.line, verbose)
     serve(line)
 
@@ -88,6 +94,8 @@ def run(config: Path, verbose: bool, form: Any) -> None:
 @click.option(
     "--patience", type=click.FloatRange(min=0), default=10.0, show_default=True, help="Seconds to wait for the daemon."
 )
+@KEY
+@SERVER_KEY
 def camera(
     images: tuple[Path, ...],
     address: str,
@@ -100,17 +108,20 @@ def camera(
     deadline_ms: float | None,
     part_frames: int,
     patience: float,
+    key: Path | None,
+    server_key: Path | None,
 ) -> None:
     """Play images onto the bus as a camera would, each with a trigger id; the part id is the file's name."""
     import random
 
     from edge.bus.camera import Camera, play
+    from edge.bus.curve import client_keys
     from edge.vision.files import find_images
 
     paths = find_images(images)
     if shuffle is not None:
         random.Random(shuffle).shuffle(paths)
-    source = Camera(address, line, name, patience)
+    source = Camera(address, line, name, patience, client_keys(key, server_key))
     try:
         for _ in play(source, paths, rate, encoding, loop, deadline_ms, part_frames):
             pass
@@ -132,6 +143,8 @@ def camera(
 )
 @click.option("--replay", help="The line's `journal.replay` address: what is missed is read again there.")
 @click.option("--since", type=click.IntRange(min=0), help="With --replay: begin at this position of the journal.")
+@KEY
+@SERVER_KEY
 @JSON
 def watch(
     address: str,
@@ -141,6 +154,8 @@ def watch(
     count: int | None,
     replay: str | None,
     since: int | None,
+    key: Path | None,
+    server_key: Path | None,
     as_json: bool,
 ) -> None:
     """The reference subscriber: prints each verdict, and says when one is missing, repeated or old.
@@ -152,6 +167,7 @@ def watch(
     """
     from rich.console import Console
 
+    from edge.bus.curve import client_keys
     from edge.bus.follow import follow
     from edge.bus.verdicts import Continuity, age_ms, subscribe_all
     from edge.journal.entries import Lost
@@ -161,7 +177,11 @@ def watch(
     if (replay or since is not None) and not (replay and line):
         raise click.UsageError("--since needs --replay, and --replay needs --line")
     console, warn = Console(highlight=False), Console(stderr=True, style="yellow", highlight=False)
-    coming = follow(address, replay, line, since, timeout_s) if replay else subscribe_all(address, line, timeout_s)
+    curve = client_keys(key, server_key)
+    if replay:
+        coming = follow(address, replay, line, since, timeout_s, curve)
+    else:
+        coming = subscribe_all(address, line, timeout_s, curve)
     frames, parts, tally = Continuity(), Continuity(), Tally()
     gone = 0
     if not as_json:
@@ -234,8 +254,8 @@ def inspect(config: Path, images: tuple[Path, ...], pictures: Path | None, as_js
         raise SystemExit(1)
 
 
-COMMANDS = evaluate, accept, teach, verify, export, import_, quantize, parity, doctor, threshold, reference, journal
-for command in COMMANDS:
+COMMANDS = (evaluate, accept, teach, verify, export, import_, quantize, parity, doctor, threshold, reference, journal)
+for command in (*COMMANDS, keys, sign):
     main.add_command(command)
 
 

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from edge.address import is_local
 from edge.errors import ConfigError
 
 EngineName = Literal["auto", "onnx", "openvino", "litert"]
@@ -109,12 +110,13 @@ class DriftConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a frame may claim before anything is allocated for it, and what the line bears.
 
-    waiting: frames that may wait for the engines; one more, and the oldest is answered as Undefined. hang_ms: engines
-    that take longer for one frame are taken for hung, and opened anew.
+    frames_per_s: of one camera; 0: any. waiting: frames that may wait for the engines; one more, and the oldest is
+    answered as Undefined. hang_ms: engines that take longer for one frame are taken for hung, and opened anew.
     """
 
     frame_bytes: Annotated[int, msgspec.Meta(gt=0)] = 64 * 1024 * 1024
     pixels: Annotated[int, msgspec.Meta(gt=0)] = 64_000_000
+    frames_per_s: Annotated[float, msgspec.Meta(ge=0, le=1e6)] = 0.0
     waiting: Annotated[int, msgspec.Meta(ge=1, le=65536)] = 64
     hang_ms: Annotated[float, msgspec.Meta(gt=0, le=3_600_000)] = 4000.0
 
@@ -144,6 +146,22 @@ class JournalConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError(f"quota_mb = {self.quota_mb} does not hold two segments of {self.segment_mb} MB; raise it")
 
 
+class SecurityConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Who may speak to the line, by CURVE keys (`edge keys`). All paths are relative to the line's file.
+
+    key: the daemon's own secret key; a bare name is looked for in $CREDENTIALS_DIRECTORY first. cameras, subscribers,
+    control: folders of the public keys that are let in, a file NAME.pub each; one that is deleted is shut out within a
+    second. bundle_keys: Ed25519 public keys, one of which has to have signed each bundle (`edge sign`); none: unsigned
+    bundles are opened.
+    """
+
+    key: Text
+    cameras: Text = "authorized/cameras"
+    subscribers: Text = "authorized/subscribers"
+    control: Text = "authorized/control"
+    bundle_keys: tuple[Text, ...] = ()
+
+
 class LineConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One line. frames, verdicts: ZeroMQ addresses that the daemon binds. bundles: a folder, relative to the file.
 
@@ -152,7 +170,9 @@ class LineConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     parts: for a line whose parts are made of several frames; none where each frame is a part. drift: alarms on changed
     light, exposure, focus or product; none where nobody watches. require_certificate: the
     daemon starts only with a PASS of `edge-bench certify` for this box and these bundles. certificate, certificate_key:
-    its file and the trusted public key's, relative to this one. journal: none where nothing is to be kept.
+    its file and the trusted public key's, relative to this one. journal: none where nothing is to be kept. security:
+    keys for the sockets and the bundles; without it they listen on this box alone, unless allow_plain says that the
+    network is closed.
     """
 
     line: Name
@@ -173,6 +193,8 @@ class LineConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     certificate: Text | None = None
     certificate_key: Text | None = None
     journal: JournalConfig | None = None
+    security: SecurityConfig | None = None
+    allow_plain: bool = False
 
     def __post_init__(self) -> None:
         if self.gate is None and len(self.judges) != 1:
@@ -183,6 +205,18 @@ class LineConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
             raise ValueError("require_certificate needs certificate and certificate_key: its file and the trusted .pub")
         if self.journal and self.journal.replay in (self.frames, self.verdicts):
             raise ValueError(f"journal.replay is {self.journal.replay}, which another socket has; give it its own")
+        for name, address in self._addresses():
+            if not (self.security or self.allow_plain or is_local(address)):
+                raise ValueError(
+                    f"{name} = {address} leaves this box, and anyone could use it: make keys with `edge keys new` and"
+                    " name them in [security], or write allow_plain = true where the network is closed"
+                )
+
+    def _addresses(self) -> list[tuple[str, str]]:
+        """Those that the daemon binds, by their keys."""
+        replay = self.journal.replay if self.journal else None
+        found = [("frames", self.frames), ("verdicts", self.verdicts)]
+        return [*found, ("journal.replay", replay)] if replay else found
 
 
 class Line(msgspec.Struct, frozen=True):

@@ -48,7 +48,7 @@ def box_key(path: Path, say: Callable[[str], None]) -> Ed25519PrivateKey:
     key = _read_private(path)
     beside = public_path(path)
     if not beside.exists():
-        _write_new(beside, _public_pem(key), PUBLIC)
+        write_new(beside, _public_pem(key), PUBLIC)
     if read_public(beside) != public_bytes(key):
         raise DataError(f"{beside} is not the public key of {path}; move it away, and it is written anew")
     return key
@@ -59,11 +59,14 @@ def _make(path: Path) -> None:
     from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
     pem = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    _write_new(path, pem, PRIVATE)
+    write_new(path, pem, PRIVATE)
 
 
-def _write_new(path: Path, data: bytes, mode: int) -> None:
-    """A file that was not there before, whole or not at all: two that make it at once end with one key."""
+def write_new(path: Path, data: bytes, mode: int) -> bool:
+    """A file that was not there before, whole or not at all: two that make it at once end with one key.
+
+    Whether this is the one. Raises DataError naming the file.
+    """
     partial = path.with_name(f"{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -74,11 +77,14 @@ def _write_new(path: Path, data: bytes, mode: int) -> None:
         try:
             os.link(partial, path)
         except FileExistsError:
-            return  # another made it meanwhile: theirs holds
+            return False  # another made it meanwhile: theirs holds
         finally:
             partial.unlink()
     except OSError as error:
-        raise DataError(f"cannot write {path}: {error.strerror}; give --key a file in a folder of yours") from error
+        raise DataError(
+            f"cannot write {path}: {error.strerror}; give a folder of yours (-o), a file in it (--key)"
+        ) from error
+    return True
 
 
 def _read_private(path: Path) -> Ed25519PrivateKey:

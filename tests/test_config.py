@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from edge.address import is_local
 from edge.config import Line, read_line
 from edge.errors import BundleError, ConfigError
 from edge.inspection.assemble import line_bundles
@@ -81,6 +82,11 @@ def test_a_good_one_is_read_and_its_bundles_lie_beside_it(tmp_path: Path) -> Non
         ('"segdec-pill"', '"../pill"', r"judges\[\.\.\.\]\.bundle"),
         ('bundle = "segdec-pill", ', "", "bundle"),
         ("threshold = 0.5", 'threshold = "high"', r"\.threshold"),
+        ('"ipc:///tmp/f"', '"tcp://0.0.0.0:5555"', r"frames = tcp://0\.0\.0\.0:5555.*edge keys new.*allow_plain"),
+        ('"ipc:///tmp/v"', '"tcp://*:5555"', r"verdicts = tcp://.*allow_plain"),
+        ("[judges]", "[security]\n[judges]", "key"),
+        ("[judges]", '[security]\nkey = "k"\npeers = "p"\n[judges]', "peers"),
+        ("[judges]", "[limits]\nframes_per_s = -1\n[judges]", r"limits\.frames_per_s"),
         ("threshold = 0.5", 'mode = "thick"', r"\.mode"),
         ("threshold = 0.5", 'mode = "dense", kinds = "kinds-pill"', "mode"),
         ("threshold = 0.5", "threshold = inf", "threshold = inf"),
@@ -96,6 +102,42 @@ def test_a_wrong_field_is_named_with_its_file(old: str, new: str, named: str, tm
     with pytest.raises(ConfigError, match=named) as raised:
         read_line(path)
     assert str(path) in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("address", "local"),
+    [
+        ("ipc:///run/edge/frames", True),
+        ("ipc://@abstract", True),
+        ("inproc://frames", True),
+        ("tcp://127.0.0.1:5555", True),
+        ("tcp://127.9.9.9:*", True),
+        ("tcp://[::1]:5555", True),
+        ("tcp://localhost:5555", True),
+        ("tcp://*:5555", False),
+        ("tcp://0.0.0.0:5555", False),
+        ("tcp://[::]:5555", False),
+        ("tcp://192.0.2.1:5555", False),
+        ("tcp://eth0:5555", False),
+        ("tcp://localhost.evil.example:5555", False),
+        ("tcp://127.0.0.1.evil.example:5555", False),
+        ("tcp://192.0.2.1:1;127.0.0.1:5555", False),
+        ("ws://127.0.0.1:5555", False),
+        ("udp://127.0.0.1:5555", False),
+        ("tcp://", False),
+        ("", False),
+    ],
+)
+def test_an_address_stays_on_the_box_or_not(address: str, local: bool) -> None:
+    assert is_local(address) == local
+
+
+@pytest.mark.parametrize("more", ["allow_plain = true\n", ""])
+def test_a_network_needs_keys_or_a_word_that_it_is_closed(tmp_path: Path, more: str) -> None:
+    text = more + GOOD.replace("ipc:///tmp/f", "tcp://*:5555")
+    if not more:
+        text = text.replace("[judges]", '[security]\nkey = "daemon.key"\n[judges]')
+    assert read_line(write(tmp_path, text)).config.frames == "tcp://*:5555"
 
 
 @pytest.mark.parametrize("data", [b"line = ", b"<xml/>", b"\xff\xfe\x00", b"line = '\xff'", b"a = " + b"[" * 9000])

@@ -15,13 +15,13 @@ PACKAGE = Path(edge.__file__).parent
 
 # A room uses its own floor and those below it.
 FLOORS = (
-    {"errors", "vision", "records", "config", "binomial"},
-    {"bundle", "certificate", "engines", "golden", "signing"},
+    {"address", "errors", "ownership", "vision", "records", "config", "binomial"},
+    {"bundle", "bundle_signature", "certificate", "engines", "golden", "signing"},
     {"inspection", "terminal", "command", "drift"},
     {"journal"},
     {"bus"},
     {"daemon"},
-    {"cli"},
+    {"cli", "keys_cli"},
 )
 FLOOR = {room: height for height, rooms in enumerate(FLOORS) for room in rooms}
 COMMANDS = {

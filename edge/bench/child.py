@@ -113,6 +113,7 @@ def write_line(line: Line, folder: Path, surfaces: list[str], engine: EngineName
         journal=_own(line.config.journal, folder),
         drift=_found(line.config.drift, line.path.parent),
         judges={surface: line.config.judges[surface] for surface in surfaces},
+        security=None,  # its paths are relative to the line's file; the sockets are in a folder of this user's alone
     )
     return write_config(config, folder)
 

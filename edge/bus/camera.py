@@ -14,6 +14,7 @@ import google_crc32c
 import numpy as np
 import zmq
 
+from edge.bus.curve import CurveClient
 from edge.bus.frames import PIXEL_FORMATS, frame_topic, pack_header
 from edge.bus.sockets import open_socket
 from edge.errors import BusError, DataError
@@ -44,16 +45,21 @@ def encode(pixels: Pixels, encoding: Encoding) -> bytes | memoryview:
 class Camera:
     """Publishes frames to a line's daemon and counts them. Waits for the daemon before the first."""
 
-    def __init__(self, address: str, line: str, name: str, patience_s: float = 10.0) -> None:
-        """Raises BusError where no daemon listens within `patience_s`."""
+    def __init__(
+        self, address: str, line: str, name: str, patience_s: float = 10.0, curve: CurveClient | None = None
+    ) -> None:
+        """Raises BusError where no daemon lets it in within `patience_s`."""
         self.session = uuid.uuid4().hex[:12]
         self.sent = 0
         self._topic = frame_topic(line, name)
-        self._socket = open_socket(zmq.XPUB, address, bind=False)
+        self._socket = open_socket(zmq.XPUB, address, bind=False, curve=curve)
         self._socket.set(zmq.XPUB_NODROP, 1)  # a slow daemon is waited for, nothing is dropped unseen
         if not self._socket.poll(int(1000 * patience_s)):
             self._socket.close(0)
-            raise BusError(f"no daemon took the frames of line {line!r} at {address} within {patience_s:g} s; start it")
+            keys = "is this key allowed, and --server-key its own?" if curve else "does it want a key?"
+            raise BusError(
+                f"no daemon took the frames of line {line!r} at {address} within {patience_s:g} s; start it, or {keys}"
+            )
         self._socket.recv()
 
     def send(

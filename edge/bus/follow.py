@@ -10,6 +10,7 @@ import msgpack
 import msgspec
 import zmq
 
+from edge.bus.curve import CurveClient
 from edge.bus.replay import REPLY_BYTES, Replay, Snapshot
 from edge.bus.sockets import open_socket
 from edge.bus.verdicts import VERDICT_BYTES, read_part, read_verdict
@@ -29,9 +30,9 @@ LARGEST_REPLY = REPLY_BYTES + 2 * VERDICT_BYTES
 class Asker:
     """One request at a time. After silence it begins with a new socket, so that no late answer is taken for another."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, curve: CurveClient | None = None) -> None:
         """Connect. Raises BusError."""
-        self._address = address
+        self._address, self._curve = address, curve
         self._socket = self._open()
 
     def snapshot(self) -> Snapshot | None:
@@ -46,7 +47,9 @@ class Asker:
         self._socket.close(0)
 
     def _open(self) -> zmq.Socket[bytes]:
-        return open_socket(zmq.DEALER, self._address, bind=False, largest_part=LARGEST_REPLY, high_water=16)
+        return open_socket(
+            zmq.DEALER, self._address, bind=False, largest_part=LARGEST_REPLY, high_water=16, curve=self._curve
+        )
 
     def _ask(self, request: dict[str, object], kind: type[Answer]) -> Answer | None:
         self._socket.send(msgpack.packb(request))
@@ -148,17 +151,22 @@ class Follower:
 
 
 def follow(
-    verdicts: str, replay: str, line: str, since: int | None = None, timeout_s: float | None = None
+    verdicts: str,
+    replay: str,
+    line: str,
+    since: int | None = None,
+    timeout_s: float | None = None,
+    curve: CurveClient | None = None,
 ) -> Iterator[Published | Lost | None]:
     """Every verdict of a line once, in the order of its journal: from position `since` on, or from now.
 
     verdicts, replay: the line's addresses. None about once a second while none comes; Lost where some can be read no
-    more; the end after `timeout_s` of silence. Raises BusError.
+    more; the end after `timeout_s` of silence. curve: the keys of a line with [security]. Raises BusError.
     """
-    socket = open_socket(zmq.SUB, verdicts, bind=False, largest_part=VERDICT_BYTES, high_water=100_000)
+    socket = open_socket(zmq.SUB, verdicts, bind=False, largest_part=VERDICT_BYTES, high_water=100_000, curve=curve)
     for kind in ("verdict", "part"):
         socket.subscribe(f"{kind}/{line}/")
-    follower = Follower(Asker(replay), since)
+    follower = Follower(Asker(replay, curve), since)
     last = idle = time.monotonic()
     try:
         while timeout_s is None or time.monotonic() - last < timeout_s:

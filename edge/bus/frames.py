@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import re
 from dataclasses import dataclass
@@ -14,6 +13,8 @@ import msgspec
 import numpy as np
 import zmq
 
+from edge.bus.guard import Guard
+from edge.bus.picture_size import claimed_size
 from edge.bus.sockets import open_socket
 from edge.config import Limits
 from edge.errors import FrameError, FrameTooLarge
@@ -58,9 +59,11 @@ def frame_topic(line: str, camera: str = "") -> bytes:
 class FrameInlet:
     """Where the daemon takes frames off the bus."""
 
-    def __init__(self, address: str, limits: Limits) -> None:
-        """Bind. Cameras wait until `open`. Raises BusError."""
-        self._socket = open_socket(zmq.SUB, address, bind=True, largest_part=limits.frame_bytes)
+    def __init__(self, address: str, limits: Limits, guard: Guard | None = None) -> None:
+        """Bind. Cameras wait until `open`. guard: lets in whom the line allows; None: everyone. Raises BusError."""
+        curve = guard.curve("frames") if guard else None
+        self._socket = open_socket(zmq.SUB, address, bind=True, largest_part=limits.frame_bytes, curve=curve)
+        self._guard = guard
         self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._poller = zmq.Poller()
         self._poller.register(self._socket, zmq.POLLIN)
@@ -81,12 +84,17 @@ class FrameInlet:
         os.eventfd_write(self._bell, 1)
 
     def receive(self) -> list[memoryview]:
-        """One message, not copied. Parts after the third are dropped unread, one too many is kept as evidence."""
+        """One message, not copied. Parts after the third are dropped unread, one too many is kept as evidence.
+
+        Nothing, where its sender's key was revoked since it came in.
+        """
         parts = [self._socket.recv(copy=False)]
         while parts[-1].more and len(parts) <= PARTS:
             parts.append(self._socket.recv(copy=False))
         while self._socket.get(zmq.RCVMORE):
             self._socket.recv(copy=False)
+        if self._guard and not self._guard.admits("frames", str(parts[0].get("User-Id"))):
+            return []
         return [part.buffer for part in parts]
 
     def close(self) -> None:
@@ -160,15 +168,14 @@ def _decode(header: FrameHeader, data: memoryview) -> Pixels:
 
     A decoder fills the missing rest of a cut file with grey and says nothing, so both its ends are looked at.
     """
-    import imagesize  # which brings an HTTP client and its TLS along: 5 MB that a camera of raw frames never needs
-
     head, tail = FILE_ENDS[header.encoding]
     if bytes(data[: len(head)]) != head or bytes(data[-len(tail) :]) != tail:
         raise FrameError(f"the third part is not a whole {header.encoding} file")
-    width, height = imagesize.get(io.BytesIO(data[: 1 << 20]))
-    if width < 1:
+    size = claimed_size("png" if header.encoding == "png" else "jpeg", data)
+    if size is None:
         raise FrameError(f"the {header.encoding} file's own header cannot be read; it is damaged")
-    if (height, width) != header.shape[:2]:
+    height, width = size
+    if size != header.shape[:2]:
         raise FrameError(
             f"the {header.encoding} file is {height} x {width} by its own header, the message says {list(header.shape)}"
         )

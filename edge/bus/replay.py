@@ -21,6 +21,7 @@ import msgpack
 import msgspec
 import zmq
 
+from edge.bus.guard import Guard
 from edge.bus.sockets import open_socket
 from edge.errors import EdgeError
 from edge.journal.entries import JournalState
@@ -69,10 +70,22 @@ class Replay(msgspec.Struct, frozen=True, kw_only=True):
 class ReplayService:
     """Answers in a thread of its own, out of what is durable alone."""
 
-    def __init__(self, address: str, reader: Reader, session: str, state: Callable[[], JournalState]) -> None:
-        """Bind. state: of the journal, now. Raises BusError."""
-        self._socket = open_socket(zmq.ROUTER, address, bind=True, largest_part=REQUEST_BYTES, high_water=WAITING)
-        self._reader = reader
+    def __init__(
+        self,
+        address: str,
+        reader: Reader,
+        session: str,
+        state: Callable[[], JournalState],
+        guard: Guard | None = None,
+    ) -> None:
+        """Bind. state: of the journal, now. guard: lets in whom the line allows to subscribe; None: everyone.
+
+        Raises BusError."""
+        curve = guard.curve("verdicts") if guard else None
+        self._socket = open_socket(
+            zmq.ROUTER, address, bind=True, largest_part=REQUEST_BYTES, high_water=WAITING, curve=curve
+        )
+        self._reader, self._guard = reader, guard
         self._session = session
         self._state = state
         self._stop = threading.Event()
@@ -88,16 +101,22 @@ class ReplayService:
         while not self._stop.is_set():
             if self._socket.poll(POLL_MS):
                 parts = self._receive()
+                if not parts:
+                    continue
                 reply = msgspec.msgpack.encode(self._answer(parts))
                 self._socket.send_multipart([*parts[: max(1, min(len(parts), ENVELOPE) - 1)], reply])
 
     def _receive(self) -> list[bytes]:
-        """Parts after the fourth are dropped unread; the fourth is kept as evidence."""
-        parts = [self._socket.recv()]
+        """Parts after the fourth are dropped unread; the fourth is kept as evidence. Nothing, where the key of who asks
+        was revoked."""
+        first = self._socket.recv(copy=False)
+        parts = [first.bytes]
         while self._socket.get(zmq.RCVMORE):
             part = self._socket.recv()
             if len(parts) <= ENVELOPE:
                 parts.append(part)
+        if self._guard and not self._guard.admits("verdicts", str(first.get("User-Id"))):
+            return []
         return parts
 
     def _answer(self, parts: list[bytes]) -> Any:

@@ -4,24 +4,33 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from pathlib import Path
 
 import zmq
 
+from edge.bus.curve import Curve, secure
 from edge.errors import BusError
 
 IPC = "ipc://"
 LINGER_MS = 1000
+REBIND_S = 2.0
 
 
 def open_socket(
-    kind: int, address: str, *, bind: bool, largest_part: int = -1, high_water: int = 1000
+    kind: int,
+    address: str,
+    *,
+    bind: bool,
+    largest_part: int = -1,
+    high_water: int = 1000,
+    curve: Curve | None = None,
 ) -> zmq.Socket[bytes]:
-    """Bind or connect. largest_part: bytes; a peer that sends more is cut off. Raises BusError naming the address."""
-    socket: zmq.Socket[bytes] = zmq.Context.instance().socket(kind)
-    socket.linger = LINGER_MS
-    socket.set(zmq.MAXMSGSIZE, largest_part)
-    socket.set_hwm(high_water)
+    """Bind or connect. largest_part: bytes; a peer that sends more is cut off. curve: the keys, or none: in plain.
+
+    Raises BusError naming the address.
+    """
+    socket = _unconnected(kind, largest_part, high_water, curve)
     try:
         if bind:
             _prepare_ipc(address)
@@ -31,6 +40,34 @@ def open_socket(
     except (zmq.ZMQError, OSError) as error:
         socket.close(0)
         raise BusError(_explain(address, bind, error)) from error
+    return socket
+
+
+def open_anew(old: zmq.Socket[bytes], *, high_water: int, curve: Curve) -> zmq.Socket[bytes]:
+    """A bound publisher once more, every connection of the old one cut off; whoever is still allowed comes back by
+    itself within a moment. Raises BusError."""
+    address = str(old.get_string(zmq.LAST_ENDPOINT))
+    socket = _unconnected(zmq.PUB, -1, high_water, curve)
+    old.close(0)
+    ends = time.monotonic() + REBIND_S
+    while True:
+        try:
+            socket.bind(address)
+            return socket
+        except zmq.ZMQError as error:  # the old one is closed in another thread
+            if time.monotonic() > ends:
+                socket.close(0)
+                raise BusError(_explain(address, True, error)) from error
+            time.sleep(0.001)
+
+
+def _unconnected(kind: int, largest_part: int, high_water: int, curve: Curve | None) -> zmq.Socket[bytes]:
+    socket: zmq.Socket[bytes] = zmq.Context.instance().socket(kind)
+    socket.linger = LINGER_MS
+    socket.set(zmq.MAXMSGSIZE, largest_part)
+    socket.set_hwm(high_water)
+    if curve:
+        secure(socket, curve)
     return socket
 
 

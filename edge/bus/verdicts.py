@@ -11,7 +11,9 @@ import msgpack
 import msgspec
 import zmq
 
-from edge.bus.sockets import open_socket
+from edge.bus.curve import CurveClient
+from edge.bus.guard import Guard
+from edge.bus.sockets import open_anew, open_socket
 from edge.errors import BusError
 from edge.journal.entries import JournalState, state_topic
 from edge.records import MESSAGE_VERSION, Alarm, PartVerdict, Verdict
@@ -19,6 +21,7 @@ from edge.records import MESSAGE_VERSION, Alarm, PartVerdict, Verdict
 Kind = TypeVar("Kind", Verdict, PartVerdict, Alarm)
 
 VERDICT_BYTES = 4 * 1024 * 1024
+HIGH_WATER = 100_000
 
 
 def verdict_topic(verdict: Verdict) -> bytes:
@@ -50,24 +53,36 @@ def message(told: Verdict | PartVerdict | Alarm | JournalState) -> tuple[bytes, 
 class VerdictOutlet:
     """Where the daemon publishes. It never waits: a subscriber that stalls sees the gap in `seq`."""
 
-    def __init__(self, address: str) -> None:
-        """Bind. Raises BusError."""
-        self._socket = open_socket(zmq.PUB, address, bind=True, high_water=100_000)
+    def __init__(self, address: str, guard: Guard | None = None) -> None:
+        """Bind. guard: lets in whom the line allows; None: everyone. Raises BusError."""
+        curve = guard.curve("verdicts") if guard else None
+        self._socket = open_socket(zmq.PUB, address, bind=True, high_water=HIGH_WATER, curve=curve)
+        self._guard, self._revocations = guard, guard.revocations("verdicts") if guard else 0
 
     def publish(self, topic: bytes, body: bytes) -> None:
         """What `message` makes."""
+        self.shut_out_revoked()
         self._socket.send_multipart([topic, body])
 
     def close(self) -> None:
         self._socket.close()
 
+    def shut_out_revoked(self) -> None:
+        """ZeroMQ asks for a key at the door alone: all have to knock again where one was taken away.
+
+        `send` does it too; done while nothing is to be sent it spares the others a gap of some 100 ms.
+        """
+        if self._guard and self._guard.revocations("verdicts") != self._revocations:
+            self._revocations = self._guard.revocations("verdicts")
+            self._socket = open_anew(self._socket, high_water=HIGH_WATER, curve=self._guard.curve("verdicts"))
+
 
 class VerdictInlet:
     """Where a subscriber that also does other things takes a line's frame verdicts off the bus."""
 
-    def __init__(self, address: str, line: str) -> None:
+    def __init__(self, address: str, line: str, curve: CurveClient | None = None) -> None:
         """Connect. Raises BusError."""
-        self._socket = open_socket(zmq.SUB, address, bind=False, largest_part=VERDICT_BYTES, high_water=100_000)
+        self._socket = _subscriber(address, curve)
         self._socket.subscribe(f"verdict/{line}/")
 
     def poll(self, milliseconds: int) -> bool:
@@ -136,26 +151,34 @@ def age_ms(verdict: Verdict | PartVerdict) -> float:
     return (time.time_ns() - verdict.t_verdict_ns) / 1e6
 
 
-def subscribe(address: str, line: str = "", timeout_s: float | None = None) -> Iterator[Verdict | None]:
+def _subscriber(address: str, curve: CurveClient | None) -> zmq.Socket[bytes]:
+    return open_socket(zmq.SUB, address, bind=False, largest_part=VERDICT_BYTES, high_water=HIGH_WATER, curve=curve)
+
+
+def subscribe(
+    address: str, line: str = "", timeout_s: float | None = None, curve: CurveClient | None = None
+) -> Iterator[Verdict | None]:
     """Verdicts as they come; None once a second while none does, and the end after `timeout_s` of silence."""
-    for message in _messages(address, ("verdict",), line, timeout_s):
+    for message in _messages(address, ("verdict",), line, timeout_s, curve):
         yield read_verdict(message[-1]) if message else None
 
 
 def subscribe_all(
-    address: str, line: str = "", timeout_s: float | None = None
+    address: str, line: str = "", timeout_s: float | None = None, curve: CurveClient | None = None
 ) -> Iterator[Verdict | PartVerdict | None]:
     """As `subscribe`, the part verdicts too, in the order of the daemon."""
-    for message in _messages(address, ("verdict", "part"), line, timeout_s):
+    for message in _messages(address, ("verdict", "part"), line, timeout_s, curve):
         if not message:
             yield None
         else:
             yield read_part(message[-1]) if message[0].startswith(b"part/") else read_verdict(message[-1])
 
 
-def _messages(address: str, kinds: tuple[str, ...], line: str, timeout_s: float | None) -> Iterator[list[bytes]]:
+def _messages(
+    address: str, kinds: tuple[str, ...], line: str, timeout_s: float | None, curve: CurveClient | None
+) -> Iterator[list[bytes]]:
     """Topic and body; an empty list once a second while none comes."""
-    socket = open_socket(zmq.SUB, address, bind=False, largest_part=VERDICT_BYTES, high_water=100_000)
+    socket = _subscriber(address, curve)
     for kind in kinds:
         socket.subscribe(f"{kind}/{line}/" if line else f"{kind}/")
     last = time.monotonic()

@@ -8,6 +8,7 @@ from time import perf_counter_ns
 from typing import TYPE_CHECKING
 
 from edge.bus.frames import PARTS, FrameInlet, camera_of, read_frame, read_header
+from edge.bus.rate import FrameRate
 from edge.config import LineConfig
 from edge.daemon.deadline import CaptureClock
 from edge.daemon.inspector import Inspector
@@ -36,7 +37,7 @@ class Intake:
     ) -> None:
         self.beat_ns = perf_counter_ns()
         self._config, self._frames, self._belt, self._clock, self._metrics = config, frames, belt, clock, metrics
-        self._sequence = Sequencer()
+        self._sequence, self._rate = Sequencer(), FrameRate(config.limits.frames_per_s)
         self._cameras: dict[bytes, str] = {}
         self._number = 0
 
@@ -44,7 +45,8 @@ class Intake:
         """Wait a while for a message, and decode what the engines will want next."""
         if self._frames.poll(IDLE_MS):
             message = self._frames.receive()
-            self.receive(message, perf_counter_ns())
+            if message:  # else its sender's key has been revoked since
+                self.receive(message, perf_counter_ns())
         while ticket := self._belt.next_waiting():
             self.decode(ticket)
         self.beat_ns = perf_counter_ns()
@@ -66,6 +68,10 @@ class Intake:
             self._belt.finish(ticket, undefined("bad_frame", str(error)))
             return
         ticket.deadline_ns = self._clock.deadline_ns(ticket.header, received_ns, self._config.deadline_ms)
+        if not self._rate.allows(ticket.camera, received_ns):
+            said = f"{ticket.camera} sends more than {self._config.limits.frames_per_s:g} frames/s"
+            self._belt.finish(ticket, undefined("overload", said))
+            return
         order = self._sequence.check(ticket.camera, ticket.header)
         ticket.missing = order.missing
         if self._metrics and order.kind in ("repeated", "out_of_order"):

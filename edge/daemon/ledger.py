@@ -10,6 +10,7 @@ from typing import Protocol, TypeVar
 
 import msgspec
 
+from edge.bus.guard import Guard
 from edge.bus.replay import ReplayService
 from edge.bus.verdicts import VerdictOutlet, message
 from edge.config import Line
@@ -68,13 +69,14 @@ class NoJournal:
 class Kept:
     """What both ways of publishing with a journal share."""
 
-    def __init__(self, journal: Journal, outlet: VerdictOutlet, session: str) -> None:
+    def __init__(self, journal: Journal, outlet: VerdictOutlet, session: str, guard: Guard | None) -> None:
+        """guard: lets in whom the line allows to subscribe; None: everyone."""
         self.journal: Journal = journal
         self.error: JournalError | None = None
         self._outlet = outlet
         self._told, self._writing = 0.0, True
         replay, reader = journal.config.replay, Reader(journal.folder)
-        self._service = ReplayService(replay, reader, session, lambda: journal.state) if replay else None
+        self._service = ReplayService(replay, reader, session, lambda: journal.state, guard) if replay else None
 
     def refused(self, verdict: Told, why: str) -> Told:
         """As the policy has it while the journal cannot be written. Nothing that is not sure to be kept is OK."""
@@ -144,8 +146,8 @@ class Fast(Kept):
 
     waits = False
 
-    def __init__(self, journal: Journal, outlet: VerdictOutlet, session: str) -> None:
-        super().__init__(journal, outlet, session)
+    def __init__(self, journal: Journal, outlet: VerdictOutlet, session: str, guard: Guard | None) -> None:
+        super().__init__(journal, outlet, session, guard)
         self._flusher = Flusher(journal)
 
     def publish(self, told: Sequence[Told]) -> list[Told]:
@@ -165,10 +167,10 @@ class Fast(Kept):
         super().close()
 
 
-def open_ledger(line: Line, outlet: VerdictOutlet, session: str) -> Ledger:
+def open_ledger(line: Line, outlet: VerdictOutlet, session: str, guard: Guard | None) -> Ledger:
     """As the line's [journal] has it. Raises JournalError, BusError."""
     config = line.config.journal
     if config is None:
         return NoJournal(outlet)
     kind = Durable if config.mode == "durable" else Fast
-    return kind(open_journal(line, config), outlet, session)
+    return kind(open_journal(line, config), outlet, session, guard)

@@ -8,6 +8,7 @@ from threading import Lock, Thread
 from time import perf_counter_ns
 from typing import TYPE_CHECKING
 
+from edge.bus.guard import Guard
 from edge.bus.verdicts import VerdictOutlet, message
 from edge.config import Line
 from edge.daemon.deadline import CaptureClock
@@ -41,6 +42,7 @@ class Publisher(Thread):
         clock: CaptureClock,
         metrics: Metrics | None = None,
         drift: Drift | None = None,
+        guard: Guard | None = None,
     ) -> None:
         """Raises JournalError, BusError."""
         super().__init__(name="publisher", daemon=True)
@@ -48,7 +50,7 @@ class Publisher(Thread):
         self.session, self.seq = uuid.uuid4().hex[:12], 0
         self._line, self._belt, self._verdicts, self._clock = line, belt, verdicts, clock
         self._metrics, self._drift = metrics, drift
-        self._ledger = open_ledger(line, verdicts, self.session)
+        self._ledger = open_ledger(line, verdicts, self.session, guard)
         self._parts = PartDesk(line, line.config.parts, self.session) if line.config.parts else None
         self._gallery = open_gallery(line)
         self._sending = Lock()
@@ -92,6 +94,7 @@ class Publisher(Thread):
             if self._parts:
                 self._publish_parts(self._parts.expire())
             self._ledger.tick()
+            self._verdicts.shut_out_revoked()
 
     def _after(self, ticket: Ticket, verdict: Verdict) -> None:
         """What may take its time, now that the verdict has left."""

@@ -12,6 +12,7 @@ from threading import Event
 from typing import TYPE_CHECKING
 
 from edge.bus.frames import FrameInlet
+from edge.bus.guard import open_guard
 from edge.bus.verdicts import VerdictOutlet
 from edge.config import Line
 from edge.daemon import notify
@@ -38,7 +39,8 @@ def run(line: Line) -> None:
     """Serve a line until SIGINT or SIGTERM. Raises ConfigError, BundleError, EngineError, MissingExtra, BusError."""
     config = line.config
     certificate = certified(line) if config.require_certificate else None
-    frames, verdicts = FrameInlet(config.frames, config.limits), VerdictOutlet(config.verdicts)
+    guard = open_guard(line)
+    frames, verdicts = FrameInlet(config.frames, config.limits, guard), VerdictOutlet(config.verdicts, guard)
     metrics = _serve_metrics(config.metrics_port) if config.metrics_port else None
 
     def open_engines(line: Line) -> Pipeline:
@@ -52,7 +54,7 @@ def run(line: Line) -> None:
     pipeline = open_engines(line)
     stopping = _stop_on_signals()
     belt, clock = Belt(config.limits.waiting, frames.wake, Inspector(pipeline)), CaptureClock()
-    publisher = Publisher(line, belt, verdicts, clock, metrics, open_drift(line, pipeline.models, log.warning))
+    publisher = Publisher(line, belt, verdicts, clock, metrics, open_drift(line, pipeline.models, log.warning), guard)
     crew = Crew(Intake(config, frames, belt, clock, metrics), belt, publisher.finish)
     supervisor = Supervisor(line, crew, publisher, open_engines, metrics)
     if metrics:
@@ -73,6 +75,8 @@ def run(line: Line) -> None:
         left = supervisor.stop(LAST_FRAMES_S)
         frames.close()
         verdicts.close()
+        if guard:
+            guard.close()
         log.info("line %s: %d verdicts", config.line, publisher.seq)
     if left:
         _leave_behind(left)

@@ -12,6 +12,8 @@ from pathlib import Path
 from edge.bundle import MANIFEST, Bundle
 from edge.config import LineConfig
 from edge.doctor.diagnosis import Diagnosis, unknown
+from edge.errors import ConfigError
+from edge.ownership import check_unchanged_by_others
 
 IPC = "ipc://"
 LEAST_FREE = 512 * 1024 * 1024
@@ -84,9 +86,7 @@ def bundle_files(bundles: Iterable[Bundle]) -> Diagnosis:
     """Every file that a manifest names: there, readable, and changed by its owner alone."""
     paths: dict[Path, None] = {}
     for bundle in bundles:
-        manifest = bundle.manifest
-        entries = [*manifest.graph, manifest.golden, *([manifest.arrays] if manifest.arrays else [])]
-        paths |= dict.fromkeys([bundle.path, bundle.path / MANIFEST, *map(bundle.where, entries)])
+        paths |= dict.fromkeys([bundle.path, bundle.path / MANIFEST, *map(bundle.where, bundle.files)])
     missing = [path for path in paths if not os.access(path, os.R_OK)]
     if missing:
         found = f"missing or not readable: {_some(missing)}"
@@ -98,8 +98,10 @@ def bundle_files(bundles: Iterable[Bundle]) -> Diagnosis:
 
 
 def line_file(path: Path) -> Diagnosis:
-    if writable_by_others([path]):
-        return Diagnosis("line file", "warning", f"others may write {path}", f"chmod go-w {path}")
+    try:
+        check_unchanged_by_others(path)
+    except ConfigError as error:
+        return Diagnosis("line file", "problem", str(error), "edge run refuses it")
     return Diagnosis("line file", "ok", f"{path}, mode {path.stat().st_mode & 0o777:o}")
 
 

@@ -8,11 +8,13 @@ from dataclasses import replace
 import msgspec
 
 from edge.bundle import Bundle, Graph, Manifest, open_bundle
+from edge.bundle_signature import NOBODY, Trusted, read_trusted
+from edge.command import need
 from edge.config import JudgeConfig, Line
 from edge.engines.choose import Row, check_installed, choose, common_engine, measure_all
 from edge.engines.measure import example_batch
 from edge.engines.session import ENGINES, Engine, Session, open_graph, readable
-from edge.errors import ConfigError
+from edge.errors import ConfigError, DataError
 from edge.golden import check_golden
 from edge.inspection.gate import Gate
 from edge.inspection.judge import Judge, Scorer
@@ -41,7 +43,8 @@ def line_bundles(line: Line) -> dict[str, Bundle]:
     names = ([config.gate] if config.gate else []) + [
         name for judge in config.judges.values() for name in (*judge.bundles, judge.kinds) if name
     ]
-    bundles = {name: open_bundle(line.bundles / name) for name in dict.fromkeys(names)}
+    trusted = _trusted(line)
+    bundles = {name: open_bundle(line.bundles / name, trusted) for name in dict.fromkeys(names)}
     if config.gate and bundles[config.gate].manifest.kind != "gate":
         raise ConfigError(f'{line.path}: gate = "{config.gate}": that bundle is a {bundles[config.gate].manifest.kind}')
     for surface, judge in config.judges.items():
@@ -57,6 +60,17 @@ def line_bundles(line: Line) -> dict[str, Bundle]:
         if config.gate and surface not in bundles[config.gate].manifest.surfaces:
             raise ConfigError(f"{where}the gate {config.gate} was never taught that surface; no frame would reach it")
     return bundles
+
+
+def _trusted(line: Line) -> Trusted:
+    """The keys that one has to have signed each bundle with, where the line names any."""
+    if line.config.security is None or not line.config.security.bundle_keys:
+        return NOBODY
+    need("certify", "a line that opens signed bundles alone", "cryptography")
+    try:
+        return read_trusted(line.path.parent / name for name in line.config.security.bundle_keys)
+    except DataError as error:
+        raise ConfigError(f"{line.path}: security.bundle_keys: {error}") from error
 
 
 def _check_kinds(manifest: Manifest, surface: str, where: str) -> None:

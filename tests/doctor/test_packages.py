@@ -96,7 +96,7 @@ def test_a_line_that_others_may_change_is_told(small_line: Line, tmp_path: Path)
     path.chmod(0o644)
     assert permissions.line_file(path).state == "ok"
     path.chmod(0o646)
-    assert permissions.line_file(path).state == "warning"
+    assert permissions.line_file(path).state == "problem"
 
 
 def test_folders_that_can_be_made_are_writable_and_a_file_is_no_folder(small_line: Line, tmp_path: Path) -> None:
