@@ -118,7 +118,7 @@ def read_header(data: memoryview) -> FrameHeader:
         header = _HEADER.decode(data)
     except msgspec.ValidationError as error:
         raise FrameError(f"the frame's header: {error}") from error
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise FrameError(f"the frame's header is not a msgpack map: {error}") from error
     if header.v != MESSAGE_VERSION:
         raise FrameError(f"the frame's header has v = {header.v}; this edge reads v = {MESSAGE_VERSION}")

@@ -32,7 +32,7 @@ log = logging.getLogger("edge")
 
 
 class Publisher(Thread):
-    """beat_ns: when it last went round. seq: the next verdict's number. error: why the line has to stop."""
+    """beat_ns: when it last went round. seq: the next verdict's number. missing: frames that never came. error: why the line has to stop."""
 
     def __init__(
         self,
@@ -47,7 +47,7 @@ class Publisher(Thread):
         """Raises JournalError, BusError."""
         super().__init__(name="publisher", daemon=True)
         self.beat_ns = perf_counter_ns()
-        self.session, self.seq = uuid.uuid4().hex[:12], 0
+        self.session, self.seq, self.missing = uuid.uuid4().hex[:12], 0, 0
         self._line, self._belt, self._verdicts, self._clock = line, belt, verdicts, clock
         self._metrics, self._drift = metrics, drift
         self._ledger = open_ledger(line, verdicts, self.session, guard)
@@ -123,7 +123,7 @@ class Publisher(Thread):
         now = perf_counter_ns()
         if ticket.expired(now) and ticket.inspection.evaluation is not Evaluation.UNDEFINED:
             ticket.inspection = undefined("late", "the frame's deadline passed while it was inspected")
-        seq, self.seq = self.seq, self.seq + 1
+        seq, self.seq, self.missing = self.seq, self.seq + 1, self.missing + ticket.missing
         deadline = None if ticket.deadline_ns is None else self._clock.realtime_ns(ticket.deadline_ns)
         inspection = ticket.inspection
         inspection.times_ns = {**ticket.times_ns, **inspection.times_ns, "total": now - ticket.received_ns}

@@ -77,7 +77,7 @@ def run(line: Line) -> None:
         verdicts.close()
         if guard:
             guard.close()
-        log.info("line %s: %d verdicts", config.line, publisher.seq)
+        log.info("line %s: %d verdicts, %d frames missing", config.line, publisher.seq, publisher.missing)
     if left:
         _leave_behind(left)
 

@@ -57,7 +57,8 @@ def verdicts(config: Path) -> str:
     return f"ipc://{config.parent}/verdicts"
 
 
-def ask(camera: Camera, scada: VerdictInlet, trigger: str) -> None:
+def ask(camera: Camera, scada: VerdictInlet, what: str) -> None:
+    trigger = f"{what} {camera.sent}"
     camera.send(GOOD, trigger)
     assert scada.poll(10_000), "no verdict within 10 s"
     verdict = scada.receive()
