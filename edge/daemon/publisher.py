@@ -32,7 +32,8 @@ log = logging.getLogger("edge")
 
 
 class Publisher(Thread):
-    """beat_ns: when it last went round. seq: the next verdict's number. missing: frames that never came. error: why the line has to stop."""
+    """beat_ns: when it last went round. seq: the next verdict's number. missing: frames that never came. error: why
+    the line has to stop."""
 
     def __init__(
         self,
