@@ -19,6 +19,7 @@ from edge.offline.good_cli import reference, threshold
 from edge.offline.graphs_cli import export, parity, quantize
 
 KEY = click.option("--key", type=PATHS, help="Its own secret key (`edge keys new`), on a line with [security].")
+OPENING_S = 400.0  # engines that were never measured here take minutes
 SERVER_KEY = click.option("--server-key", type=PATHS, help="The daemon's public key, so that no other takes its place.")
 
 
@@ -60,6 +61,57 @@ def run(config: Path, verbose: bool, form: Any) -> None:
     check_unchanged_by_others(line.path)
     set_up(form, line.config.line, verbose)
     serve(line)
+
+
+@main.command()
+@LINE
+@click.option("--frames", type=click.IntRange(min=0), default=20, show_default=True, help="Live frames to compare.")
+@click.option(
+    "--seconds",
+    type=click.FloatRange(min=0, max=3600),
+    default=10.0,
+    show_default=True,
+    help="Compare those that come within this time, where they are fewer.",
+)
+@click.option(
+    "--disagree",
+    type=click.FloatRange(0, 1),
+    default=0.05,
+    show_default=True,
+    help="The share of them that may come out otherwise; 1 where the verdicts are meant to change.",
+)
+@KEY
+@SERVER_KEY
+@JSON
+def reload(
+    config: Path,
+    frames: int,
+    seconds: float,
+    disagree: float,
+    key: Path | None,
+    server_key: Path | None,
+    as_json: bool,
+) -> None:
+    """Let a running line read its file and bundles again, without missing a frame.
+
+    The daemon verifies and opens them beside the running ones, shows them live frames, compares, and changes over
+    between two frames, or leaves all as it is and says why. For a minute after it goes back by itself where they fail.
+    Needs `control` in line.toml; `systemctl reload` does the same without an answer. Exit code 1 where it is refused.
+    """
+    from edge.bus.control import Request, ask_reload
+    from edge.bus.curve import client_keys
+    from edge.config import read_line
+    from edge.errors import ConfigError
+
+    line = read_line(config)
+    if line.config.control is None:
+        advice = f'add control = "ipc:///run/edge/{line.config.line}/control", or: systemctl reload edge@NAME'
+        raise ConfigError(f"{config} has no control address to reach the daemon at; {advice}")
+    request = Request("reload", frames=frames, seconds=seconds, disagree=disagree)
+    answer = ask_reload(line.config.control, request, seconds + OPENING_S, client_keys(key, server_key))
+    click.echo(to_json(answer) if as_json else answer.said)
+    if not answer.done:
+        raise SystemExit(1)
 
 
 @main.command()

@@ -170,7 +170,8 @@ class LineConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     parts: for a line whose parts are made of several frames; none where each frame is a part. drift: alarms on changed
     light, exposure, focus or product; none where nobody watches. require_certificate: the
     daemon starts only with a PASS of `edge-bench certify` for this box and these bundles. certificate, certificate_key:
-    its file and the trusted public key's, relative to this one. journal: none where nothing is to be kept. security:
+    its file and the trusted public key's, relative to this one. journal: none where nothing is to be kept. control: an
+    address where `edge reload` reaches the daemon; none: by SIGHUP alone. security:
     keys for the sockets and the bundles; without it they listen on this box alone, unless allow_plain says that the
     network is closed.
     """
@@ -193,18 +194,19 @@ class LineConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     certificate: Text | None = None
     certificate_key: Text | None = None
     journal: JournalConfig | None = None
+    control: Text | None = None
     security: SecurityConfig | None = None
     allow_plain: bool = False
 
     def __post_init__(self) -> None:
         if self.gate is None and len(self.judges) != 1:
             raise ValueError("without a gate a line has exactly one judge; name a gate or leave one judge")
-        if self.frames == self.verdicts:
-            raise ValueError(f"frames and verdicts are both {self.frames}; give each its own address")
         if self.require_certificate and not (self.certificate and self.certificate_key):
             raise ValueError("require_certificate needs certificate and certificate_key: its file and the trusted .pub")
-        if self.journal and self.journal.replay in (self.frames, self.verdicts):
-            raise ValueError(f"journal.replay is {self.journal.replay}, which another socket has; give it its own")
+        taken: dict[str, str] = {}
+        for name, address in self._addresses():
+            if taken.setdefault(address, name) != name:
+                raise ValueError(f"{taken[address]} and {name} are both {address}; give each its own address")
         for name, address in self._addresses():
             if not (self.security or self.allow_plain or is_local(address)):
                 raise ValueError(
@@ -215,8 +217,8 @@ class LineConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     def _addresses(self) -> list[tuple[str, str]]:
         """Those that the daemon binds, by their keys."""
         replay = self.journal.replay if self.journal else None
-        found = [("frames", self.frames), ("verdicts", self.verdicts)]
-        return [*found, ("journal.replay", replay)] if replay else found
+        named = {"frames": self.frames, "verdicts": self.verdicts, "control": self.control, "journal.replay": replay}
+        return [(name, address) for name, address in named.items() if address]
 
 
 class Line(msgspec.Struct, frozen=True):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from time import perf_counter_ns
 
+from edge.config import Line
 from edge.daemon.ticket import Ticket, undefined
 from edge.inspection.pipeline import Inspection, Pipeline
 
@@ -12,10 +13,12 @@ log = logging.getLogger("edge")
 
 
 class Inspector:
-    """ticket: what the engines are at. failed: frames in a row that they failed at."""
+    """line: as it was when the engines were opened. ticket: what they are at. failed: frames in a row that they failed
+    at. inspected: frames in all."""
 
-    def __init__(self, pipeline: Pipeline) -> None:
-        self.pipeline = pipeline
+    def __init__(self, line: Line, pipeline: Pipeline) -> None:
+        self.line, self.pipeline = line, pipeline
+        self.inspected = 0
         self.ticket: Ticket | None = None
         self.failed = 0
         self._began_ns = 0
@@ -24,6 +27,7 @@ class Inspector:
         """Whatever the engines raise, the part is answered and the line goes on."""
         assert ticket.frame is not None
         self._began_ns, self.ticket = perf_counter_ns(), ticket
+        ticket.line = self.line
         ticket.times_ns["queue"] = self._began_ns - ticket.received_ns - ticket.times_ns["decode"]
         try:
             inspection = self.pipeline.inspect(ticket.frame)
@@ -31,6 +35,7 @@ class Inspector:
             log.exception("%s: the inspection failed", ticket.camera)
             inspection = undefined("engine_failed", f"{type(error).__name__}: {error}")
         self.ticket = None
+        self.inspected += 1
         self.failed = self.failed + 1 if inspection.reason == "engine_failed" else 0
         return inspection
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from edge.daemon.metrics import Metrics
 
 log = logging.getLogger("edge")
-IDLE_MS = 200
+IDLE_MS = 50
 
 
 class Intake:

@@ -17,6 +17,7 @@ from edge.daemon.inspector import Inspector
 from edge.daemon.ledger import open_ledger
 from edge.daemon.logs import about
 from edge.daemon.parts import PartDesk
+from edge.daemon.shadow import Shadow
 from edge.daemon.ticket import Belt, Ticket, undefined
 from edge.drift.drift import Drift
 from edge.errors import EdgeError
@@ -33,7 +34,7 @@ log = logging.getLogger("edge")
 
 class Publisher(Thread):
     """beat_ns: when it last went round. seq: the next verdict's number. missing: frames that never came. error: why
-    the line has to stop."""
+    the line has to stop. shadow: engines that see each frame after it was answered."""
 
     def __init__(
         self,
@@ -49,11 +50,12 @@ class Publisher(Thread):
         super().__init__(name="publisher", daemon=True)
         self.beat_ns = perf_counter_ns()
         self.session, self.seq, self.missing = uuid.uuid4().hex[:12], 0, 0
-        self._line, self._belt, self._verdicts, self._clock = line, belt, verdicts, clock
+        self.line, self._belt, self._verdicts, self._clock = line, belt, verdicts, clock
         self._metrics, self._drift = metrics, drift
         self._ledger = open_ledger(line, verdicts, self.session, guard)
         self._parts = PartDesk(line, line.config.parts, self.session) if line.config.parts else None
         self._gallery = open_gallery(line)
+        self.shadow: Shadow | None = None
         self._sending = Lock()
         self._stopping = False
 
@@ -70,6 +72,13 @@ class Publisher(Thread):
     def stop(self) -> None:
         """It ends once every ticket is answered."""
         self._stopping = True
+
+    def adopt(self, line: Line, drift: Drift | None) -> None:
+        """Another file and other models of the same line, from the next frame on."""
+        with self._sending:
+            self.line, self._drift = line, drift
+            if self._parts:
+                self._parts.line = line
 
     @property
     def error(self) -> EdgeError | None:
@@ -110,6 +119,8 @@ class Publisher(Thread):
             self._gallery.see(ticket, verdict)
         if self._drift and ticket.frame is not None:
             self._alarm(self._drift.see(ticket.camera, ticket.frame, ticket.inspection))
+        if self.shadow and ticket.frame is not None:
+            self.shadow.see(ticket.frame, ticket.inspection)
         ticket.frame = ticket.data = None
 
     def _alarm(self, alarms: list[Alarm]) -> None:
@@ -128,9 +139,8 @@ class Publisher(Thread):
         deadline = None if ticket.deadline_ns is None else self._clock.realtime_ns(ticket.deadline_ns)
         inspection = ticket.inspection
         inspection.times_ns = {**ticket.times_ns, **inspection.times_ns, "total": now - ticket.received_ns}
-        return make_verdict(
-            self._line, self.session, seq, ticket.camera, ticket.header, inspection, deadline, ticket.missing
-        )
+        line = ticket.line or self.line
+        return make_verdict(line, self.session, seq, ticket.camera, ticket.header, inspection, deadline, ticket.missing)
 
     def _publish_parts(self, ended: list[PartVerdict]) -> None:
         for verdict in self._ledger.publish(ended) if ended else []:

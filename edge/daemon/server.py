@@ -16,6 +16,7 @@ from edge.bus.guard import open_guard
 from edge.bus.verdicts import VerdictOutlet
 from edge.config import Line
 from edge.daemon import notify
+from edge.daemon.control import open_control
 from edge.daemon.deadline import CaptureClock
 from edge.daemon.inspector import Inspector
 from edge.daemon.intake import Intake
@@ -38,25 +39,18 @@ LAST_FRAMES_S = 5.0  # what is under way when the line is stopped has so long
 def run(line: Line) -> None:
     """Serve a line until SIGINT or SIGTERM. Raises ConfigError, BundleError, EngineError, MissingExtra, BusError."""
     config = line.config
-    certificate = certified(line) if config.require_certificate else None
     guard = open_guard(line)
     frames, verdicts = FrameInlet(config.frames, config.limits, guard), VerdictOutlet(config.verdicts, guard)
     metrics = _serve_metrics(config.metrics_port) if config.metrics_port else None
 
-    def open_engines(line: Line) -> Pipeline:
-        pipeline = open_pipeline(line, log.info)
-        if certificate:
-            check_running(line, certificate, pipeline.models)
-            log.info("line %s: certified on %s", config.line, certificate.date)
-        _give_memory_back()
-        return pipeline
-
     pipeline = open_engines(line)
     stopping = _stop_on_signals()
-    belt, clock = Belt(config.limits.waiting, frames.wake, Inspector(pipeline)), CaptureClock()
+    belt, clock = Belt(config.limits.waiting, frames.wake, Inspector(line, pipeline)), CaptureClock()
     publisher = Publisher(line, belt, verdicts, clock, metrics, open_drift(line, pipeline.models, log.warning), guard)
     crew = Crew(Intake(config, frames, belt, clock, metrics), belt, publisher.finish)
-    supervisor = Supervisor(line, crew, publisher, open_engines, metrics)
+    supervisor = Supervisor(crew, publisher, open_engines, metrics)
+    signal.signal(signal.SIGHUP, lambda *_: supervisor.reload())
+    control = open_control(line, supervisor.swaps, publisher, belt, guard)
     if metrics:
         metrics.graphs(pipeline.models)
         metrics.watch_queues(belt.depths)
@@ -73,13 +67,23 @@ def run(line: Line) -> None:
     finally:
         notify.stopping()
         left = supervisor.stop(LAST_FRAMES_S)
-        frames.close()
-        verdicts.close()
-        if guard:
-            guard.close()
+        for end in (control, frames, verdicts, guard):
+            if end:
+                end.close()
         log.info("line %s: %d verdicts, %d frames missing", config.line, publisher.seq, publisher.missing)
     if left:
         _leave_behind(left)
+
+
+def open_engines(line: Line) -> Pipeline:
+    """A line's engines, warm. Raises ConfigError, BundleError, EngineError, MissingExtra."""
+    certificate = certified(line) if line.config.require_certificate else None
+    pipeline = open_pipeline(line, log.info)
+    if certificate:
+        check_running(line, certificate, pipeline.models)
+        log.info("line %s: certified on %s", line.config.line, certificate.date)
+    _give_memory_back()
+    return pipeline
 
 
 def _leave_behind(threads: list[str]) -> None:

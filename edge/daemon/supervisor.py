@@ -16,9 +16,12 @@ from edge.config import Line
 from edge.daemon import notify
 from edge.daemon.inspector import Inspector
 from edge.daemon.publisher import Publisher
+from edge.daemon.shadow import Trial
+from edge.daemon.swap import Swaps
 from edge.daemon.ticket import undefined
 from edge.daemon.worker import WORKERS, Crew
 from edge.errors import BusError, EdgeError, EngineError
+from edge.golden import check_golden
 from edge.inspection.pipeline import Pipeline
 
 if TYPE_CHECKING:
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("edge")
 LOOK_S = 0.05
 MOST_REPLACED, WITHIN_S = 5, 600.0  # more often, and a new process is a better start
+GOLDEN_S = 60.0
 FAILURES = 3  # of an engine in a row, until it is opened anew
 
 
@@ -35,14 +39,15 @@ class Supervisor:
 
     def __init__(
         self,
-        line: Line,
         crew: Crew,
         publisher: Publisher,
         reopen: Callable[[Line], Pipeline],
         metrics: Metrics | None = None,
     ) -> None:
-        self._line, self._crew, self._publisher, self._reopen = line, crew, publisher, reopen
-        self._metrics = metrics
+        self.swaps = Swaps(crew, publisher, reopen, metrics)
+        self._crew, self._publisher, self._reopen, self._metrics = crew, publisher, reopen, metrics
+        self._reload = Event()
+        self._inspected, self._calm_since, self._golden = 0, time.monotonic(), 0
         self._replaced: list[float] = []
 
     def start(self) -> None:
@@ -58,6 +63,11 @@ class Supervisor:
             why = self._fault()
             if why:
                 self._replace(why)
+            if self._reload.is_set():
+                self._reload.clear()
+                self.swaps.ask(Trial())
+            self.swaps.look()
+            self._try_golden()
             if self._publisher.error:
                 raise self._publisher.error
             if not self._publisher.is_alive() or not self._complete:
@@ -66,9 +76,32 @@ class Supervisor:
                 notify.watchdog()
                 fed = time.monotonic()
 
+    def _try_golden(self) -> None:
+        """Where no frame came for a minute: do the engines still give what they gave? One bundle a minute, in turn."""
+        now, inspector = time.monotonic(), self._crew.belt.engines
+        if inspector.inspected != self._inspected:
+            self._inspected, self._calm_since = inspector.inspected, now
+        if now - self._calm_since < GOLDEN_S or self._crew.belt.borrow() is None:
+            return
+        self._calm_since, self._golden = now, self._golden + 1
+        models = inspector.pipeline.models
+        model = models[self._golden % len(models)]
+        try:
+            check_golden(model.bundle, model.graph, model.session)
+        except EdgeError as error:
+            inspector.failed = FAILURES
+            log.error("idle, and no longer right: %s", error)
+        finally:
+            self._crew.belt.give_back(inspector)
+
+    def reload(self) -> None:
+        """As a signal's handler may."""
+        self._reload.set()
+
     def _fault(self) -> str:
         """What is wrong with the engines; nothing where that is empty."""
-        inspector, limit = self._crew.belt.engines, self._line.config.limits.hang_ms
+        inspector = self._crew.belt.engines
+        limit = inspector.line.config.limits.hang_ms
         if inspector.busy_ns > limit * 1e6:
             return f"no answer from the engines for {limit:g} ms"
         if inspector.failed >= FAILURES or (inspector.failed and inspector.on_gpu):
@@ -78,42 +111,44 @@ class Supervisor:
         return ""
 
     def _replace(self, why: str) -> None:
-        """Other engines, on the CPU where a GPU was in them. What hangs is left alone with the old ones, and what they
-        are at is answered now. Raises EngineError where that has been tried too often."""
+        """Other engines: those of before a swap where there was one just now, else the same opened anew. What hangs is
+        left alone with the old ones, and what they are at is answered now. Raises EngineError where that has been tried
+        too often."""
         now, belt = time.monotonic(), self._crew.belt
         old = belt.engines
         self._replaced = [*(at for at in self._replaced if now - at < WITHIN_S), now]
         if len(self._replaced) > MOST_REPLACED:
             raise EngineError(f"{why}; replaced {MOST_REPLACED} times within {WITHIN_S:g} s, and no better")
-        if old.on_gpu:
-            on_cpu = msgspec.structs.replace(self._line.config, device="cpu")
-            self._line = msgspec.structs.replace(self._line, config=on_cpu)
-            why += "; the line goes on on the CPU"
-        log.error("%s; they are opened anew", why)
+        log.error("%s; others take their place", why)
         notify.status(why)
-        lost, ticket = belt.take_away(), old.ticket
-        if ticket is not None:
-            belt.finish(ticket, undefined("engine_failed", why))
-        try:
-            new = Inspector(self._reopen(self._line))
-        except EdgeError as error:
-            raise EngineError(f"{why}; they cannot be opened anew: {error}") from error
+        belt.hold()
+        if old.ticket is not None:
+            belt.finish(old.ticket, undefined("engine_failed", why))
+        new = self.swaps.take_back() or self._open_anew(old, why)
         belt.replace(new)
-        if lost:
-            self._crew.workers = [worker for worker in self._crew.workers if worker.is_alive()]
-            self._crew.add()  # for the one that closes the old engines when they let it go
-        else:
-            old.pipeline.close()
+        self.swaps.retire(old)
+        if belt.in_use(old):
+            self._crew.add()  # for the one that hangs, or is dead
         self._crew.intake.wake()
         if self._metrics:
             self._metrics.replaced()
             self._metrics.graphs(new.pipeline.models)
-        notify.status(f"inspecting line {self._line.config.line}; engines opened anew: {why}")
+        notify.status(f"inspecting line {new.line.config.line}; engines replaced: {why}")
+
+    def _open_anew(self, old: Inspector, why: str) -> Inspector:
+        """On the CPU where a GPU was in them. Raises EngineError."""
+        line = old.line
+        if old.on_gpu:
+            line = msgspec.structs.replace(line, config=msgspec.structs.replace(line.config, device="cpu"))
+        try:
+            return Inspector(line, self._reopen(line))
+        except EdgeError as error:
+            raise EngineError(f"{why}; they cannot be opened anew: {error}") from error
 
     @property
     def _complete(self) -> bool:
         """No worker has ended that should not."""
-        return all(worker.is_alive() or worker.dismissed for worker in self._crew.workers)
+        return all(worker.is_alive() or worker.gone for worker in self._crew.workers)
 
     def _get_on(self, seconds: float) -> bool:
         now = perf_counter_ns()
@@ -134,5 +169,6 @@ class Supervisor:
             thread.join(1.0)
         left = [thread.name for thread in threads if thread.is_alive()]
         if not left:
-            self._crew.belt.engines.pipeline.close()
+            self.swaps.close()
+            belt.engines.pipeline.close()
         return left

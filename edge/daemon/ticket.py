@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from threading import Condition, Lock
 from typing import Generic, TypeVar
 
+from edge.config import Line
 from edge.inspection.pipeline import Inspection
 from edge.records import Evaluation, Frame, FrameHeader, Reason
 
@@ -27,7 +28,8 @@ class Ticket:
     """number: in the order of receipt. received_ns, deadline_ns: of perf_counter_ns; deadline_ns None where there is
     none. header: None where it could not be read. missing: frames of its camera that never came just before it. data:
     its pixels as they came. inspection: what is to be answered. decided: nothing that is found
-    from now on counts. times_ns: of the stages before the engines."""
+    from now on counts. line: as it was inspected by. times_ns: of the stages before the
+    engines."""
 
     number: int
     received_ns: int
@@ -39,6 +41,7 @@ class Ticket:
     frame: Frame | None = None
     inspection: Inspection = field(default_factory=Inspection)
     decided: bool = False
+    line: Line | None = None
     times_ns: dict[str, int] = field(default_factory=dict)
 
     def expired(self, now_ns: int) -> bool:
@@ -65,7 +68,10 @@ class Belt(Generic[Engines]):
         self._ready: deque[Ticket] = deque()
         self._done: deque[Ticket] = deque()
         self._open: dict[int, Ticket] = {}
-        self._taken = False  # does a thread have the engines?
+        self._held = False
+        self._in_use: set[int] = (
+            set()
+        )  # those that a thread has, by id: of now, and of before as long as they are let run
 
     def enter(self, ticket: Ticket) -> None:
         """A frame that is to be inspected."""
@@ -101,38 +107,54 @@ class Belt(Generic[Engines]):
             self._ready.append(ticket)
 
     def claim(self) -> Engines | None:
-        """The engines are the caller's from now on, if a frame is ready and no thread has them."""
+        """The engines are the caller's from now on, until `take` gives it none: if a frame is ready, and no thread has
+        them."""
         with self._lock:
-            if self._taken or not self._ready:
+            if self._held or not self._ready or id(self.engines) in self._in_use:
                 return None
-            self._taken = True
+            self._in_use.add(id(self.engines))
             return self.engines
 
     def take(self, engines: Engines) -> Ticket | None:
         """The next decoded frame for the engines that were claimed. None: there is none, or the engines were replaced;
         they are the caller's no longer."""
         with self._lock:
-            if engines is not self.engines:
-                return None
-            while self._ready:
+            while self._ready and engines is self.engines and not self._held:
                 ticket = self._ready.popleft()
                 if self._waiting:
                     self._on_room()
                 if _worth(ticket):
                     return ticket
-            self._taken = False
+            self._in_use.discard(id(engines))
             return None
 
-    def take_away(self) -> bool:
-        """Nobody gets the engines until others replace them. Did a thread have them?"""
+    def borrow(self) -> Engines | None:
+        """The engines, while no frame wants them; `give_back` them soon."""
         with self._lock:
-            had, self._taken = self._taken, True
-            return had
+            if self._held or self._ready or self._waiting or id(self.engines) in self._in_use:
+                return None
+            self._in_use.add(id(self.engines))
+            return self.engines
+
+    def give_back(self, engines: Engines) -> None:
+        with self._lock:
+            self._in_use.discard(id(engines))
+            self._on_room()
+
+    def hold(self) -> None:
+        """No frame goes to the engines until others replace them."""
+        with self._lock:
+            self._held = True
 
     def replace(self, engines: Engines) -> None:
-        """From now on these may be claimed."""
+        """From now on these get the frames; what the others are at they may finish."""
         with self._lock:
-            self.engines, self._taken = engines, False
+            self.engines, self._held = engines, False
+
+    def in_use(self, engines: Engines) -> bool:
+        """Does a thread still have them?"""
+        with self._lock:
+            return id(engines) in self._in_use
 
     def finish(self, ticket: Ticket, inspection: Inspection) -> bool:
         """What is known of it, to be answered. False where it was decided before, and nobody will hear of this."""

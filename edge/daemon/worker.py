@@ -20,14 +20,24 @@ class Crew:
 
     def __init__(self, intake: Intake, belt: Belt[Inspector], finish: Callable[[Ticket, Inspection], None]) -> None:
         self.intake, self.belt, self.finish = intake, belt, finish
-        self.leading = Lock()
+        self.leading, self._changing = Lock(), Lock()
         self.stopping = False
         self.workers: list[Worker] = []
 
     def add(self) -> None:
-        """One more worker: WORKERS of them, and one for each that engines keep which were replaced."""
-        self.workers.append(Worker(self))
-        self.workers[-1].start()
+        """One more worker: WORKERS of them, and one for each that hangs in engines which were replaced."""
+        with self._changing:
+            self.workers.append(Worker(self))
+            self.workers[-1].start()
+
+    def dismiss(self, worker: Worker) -> bool:
+        """One that came back from where it hung finds another in its place."""
+        with self._changing:
+            self.workers = [one for one in self.workers if one.is_alive()]
+            if len(self.workers) <= WORKERS:
+                return False
+            self.workers.remove(worker)
+            return True
 
     def stop(self) -> None:
         self.stopping = True
@@ -35,20 +45,22 @@ class Crew:
 
 
 class Worker(Thread):
-    """dismissed: it has ended as it should."""
+    """gone: it has ended as it should."""
 
     def __init__(self, crew: Crew) -> None:
         super().__init__(name="worker", daemon=True)
-        self.dismissed = False
+        self.gone = False
         self._crew = crew
 
     def run(self) -> None:
-        while not self.dismissed:
+        while not self.gone:
             inspector = self._lead()
             if inspector is None:
-                self.dismissed = True
-            else:
-                self._inspect(inspector)
+                self.gone = True
+                return
+            while ticket := self._crew.belt.take(inspector):
+                self._crew.finish(ticket, inspector.inspect(ticket))
+            self.gone = inspector is not self._crew.belt.engines and self._crew.dismiss(self)
 
     def _lead(self) -> Inspector | None:
         """Receive and decode until the engines can be claimed; None where the daemon stops."""
@@ -59,12 +71,3 @@ class Worker(Thread):
                 if inspector is not None:
                     return inspector
         return None
-
-    def _inspect(self, inspector: Inspector) -> None:
-        """All that is ready. Where the engines were replaced meanwhile, another worker is here in its place."""
-        crew = self._crew
-        while ticket := crew.belt.take(inspector):
-            crew.finish(ticket, inspector.inspect(ticket))
-        if inspector is not crew.belt.engines:
-            inspector.pipeline.close()
-            self.dismissed = True

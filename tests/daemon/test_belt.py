@@ -72,15 +72,27 @@ def test_the_engines_are_one_threads_until_nothing_is_ready_for_them() -> None:
     assert belt.claim() is ENGINES
 
 
-def test_engines_that_were_replaced_get_no_frames_and_the_new_ones_do() -> None:
+def test_engines_that_were_replaced_get_no_frames_and_the_new_ones_do_while_the_old_ones_finish() -> None:
     belt = Belt(4, nobody, ENGINES)
-    one = ready(belt, 0)
+    one, two = ready(belt, 0), ready(belt, 1)
     belt.claim()
-    assert belt.take_away(), "a thread had them"
+    assert belt.take(ENGINES) is one
+    belt.hold()
     assert belt.claim() is None, "nobody gets them"
     belt.replace("second")
-    assert belt.take(ENGINES) is None
-    assert belt.claim() == "second" and belt.take("second") is one
+    assert belt.claim() == "second" and belt.take("second") is two
+    assert belt.in_use(ENGINES), "at its last frame"
+    assert belt.take(ENGINES) is None and not belt.in_use(ENGINES)
+
+
+def test_idle_engines_can_be_borrowed_and_no_frame_gets_them_meanwhile() -> None:
+    rung: list[int] = []
+    belt = Belt(4, lambda: rung.append(1), ENGINES)
+    assert belt.borrow() is ENGINES
+    ready(belt, 0)
+    assert belt.claim() is None and belt.borrow() is None
+    belt.give_back(ENGINES)
+    assert rung == [1] and belt.claim() is ENGINES
 
 
 def test_cameras_take_turns_however_many_frames_one_of_them_sends() -> None:

@@ -9,18 +9,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event, Thread, Timer
 
-import msgspec
 import numpy as np
 import pytest
 
 from edge.bus.camera import Camera
 from edge.bus.frames import FrameInlet
 from edge.bus.verdicts import VerdictInlet, VerdictOutlet
-from edge.config import Line
+from edge.config import Line, read_line
 from edge.daemon.deadline import CaptureClock
 from edge.daemon.inspector import Inspector
 from edge.daemon.intake import Intake
 from edge.daemon.publisher import Publisher
+from edge.daemon.shadow import Trial
 from edge.daemon.supervisor import MOST_REPLACED, Supervisor
 from edge.daemon.ticket import Belt
 from edge.daemon.worker import Crew
@@ -29,6 +29,7 @@ from edge.errors import EdgeError, EngineError
 from edge.inspection.assemble import open_pipeline
 from edge.inspection.pipeline import Pipeline
 from edge.records import Evaluation, Verdict
+from tests.lines import DARK, write_line
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 GOOD = np.full((64, 64), 51, np.uint8)
@@ -36,19 +37,20 @@ HANG_MS, DEADLINE_MS = 150.0, 60.0
 
 
 class Faulty:
-    """A real session, that hangs, or raises what it is told to, for as long as it is."""
+    """A real session, that hangs, raises what it is told to, or is wrong by so much, for as long as it is told."""
 
     def __init__(self, session: Session, device: str = "") -> None:
         self.session, self.engine, self.device = session, session.engine, device or session.device
         self.go_on = Event()
         self.go_on.set()
         self.failure: BaseException | None = None
+        self.wrong = 0.0
 
     def run(self, batch: Floats) -> tuple[Floats, ...]:
         self.go_on.wait()
         if self.failure:
             raise self.failure
-        return self.session.run(batch)
+        return tuple(answer + np.float32(self.wrong) for answer in self.session.run(batch))
 
     def close(self) -> None:
         self.session.close()
@@ -78,13 +80,8 @@ class Station:
 
 @contextmanager
 def station_on(line: Line, folder: Path, device: str = "") -> Iterator[Station]:
-    config = msgspec.structs.replace(
-        line.config,
-        frames=f"ipc://{folder}/frames",
-        verdicts=f"ipc://{folder}/verdicts",
-        limits=msgspec.structs.replace(line.config.limits, hang_ms=HANG_MS),
-    )
-    line, opened = msgspec.structs.replace(line, config=config), []
+    line = read_line(write_line(folder, line.bundles, f"[limits]\nhang_ms = {HANG_MS}\n", DARK))
+    config, opened = line.config, list[Pipeline]()
 
     def reopen(wanted: Line) -> Pipeline:
         opened.append(open_pipeline(wanted))
@@ -95,10 +92,10 @@ def station_on(line: Line, folder: Path, device: str = "") -> Iterator[Station]:
     faulty = Faulty(model.session, device)
     model.session = faulty
     frames, outlet = FrameInlet(config.frames, config.limits), VerdictOutlet(config.verdicts)
-    belt, clock = Belt(config.limits.waiting, frames.wake, Inspector(pipeline)), CaptureClock()
+    belt, clock = Belt(config.limits.waiting, frames.wake, Inspector(line, pipeline)), CaptureClock()
     publisher = Publisher(line, belt, outlet, clock)
     crew = Crew(Intake(config, frames, belt, clock), belt, publisher.finish)
-    supervisor, stopping = Supervisor(line, crew, publisher, reopen), Event()
+    supervisor, stopping = Supervisor(crew, publisher, reopen), Event()
     inlet = VerdictInlet(config.verdicts, config.line)
     frames.open(config.line)
     supervisor.start()
@@ -206,6 +203,34 @@ def test_a_gpu_that_fails_once_is_left_for_the_cpu_and_verdicts_say_so(small_lin
         station.send()
         verdict = station.next()
         assert (verdict.evaluation, verdict.device) == (Evaluation.OK, "cpu")
+
+
+def test_new_engines_that_fail_soon_after_a_swap_are_taken_back(station: Station) -> None:
+    before = station.belt.engines
+    swapped = station.supervisor.swaps.ask(Trial(frames=0, seconds=0))
+    assert swapped.result(30).inspector is station.belt.engines is not before
+    model = station.belt.engines.pipeline.judges["dark"].model
+    model.session = faulty = Faulty(model.session)
+    faulty.failure = EngineError("not as good as it looked")
+    for _ in range(3):
+        station.send()
+        assert station.next().reason == "engine_failed"
+    assert within(10, lambda: station.belt.engines is before)
+    station.send()
+    assert station.next().evaluation == Evaluation.OK
+    assert len(station.opened) == 1, "nothing was opened for it"
+
+
+def test_idle_engines_that_are_no_longer_right_are_opened_anew(
+    station: Station, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge.daemon.supervisor.GOLDEN_S", 0.2)
+    time.sleep(0.6)
+    assert not station.opened, "they are right"
+    station.faulty.wrong = 7.0
+    assert within(10, lambda: bool(station.opened))
+    station.send()
+    assert station.next().evaluation == Evaluation.OK
 
 
 def test_engines_that_stay_broken_end_the_daemon(station: Station) -> None:

@@ -1,0 +1,156 @@
+"""Engines changed while the line runs: tried in the shadow, put in place between two frames, taken back where they
+fail."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edge.bundle import MANIFEST
+from edge.config import Line, read_line
+from edge.daemon.inspector import Inspector
+from edge.daemon.publisher import Publisher
+from edge.daemon.shadow import Outcome, Shadow, Trial
+from edge.daemon.worker import Crew
+from edge.drift.drift import open_drift
+from edge.errors import ConfigError, EdgeError
+from edge.inspection.pipeline import Pipeline
+
+if TYPE_CHECKING:
+    from edge.daemon.metrics import Metrics
+
+log = logging.getLogger("edge")
+PROBATION_S = 60.0  # after which the engines of before are closed
+LOOK_S = 2.0  # at the bundles' files
+SWAPPED = ("bundles", "gate", "engine", "device", "threads", "judges")  # all else takes a start
+
+Stamps = dict[Path, tuple[int, int, int]]
+
+
+class Swaps:
+    """`look` is called by one thread, `ask` by any."""
+
+    def __init__(
+        self, crew: Crew, publisher: Publisher, reopen: Callable[[Line], Pipeline], metrics: Metrics | None
+    ) -> None:
+        self._crew, self._publisher, self._reopen, self._metrics = crew, publisher, reopen, metrics
+        self._asked: queue.SimpleQueue[tuple[Trial, Future[Outcome]]] = queue.SimpleQueue()
+        self._now: tuple[Shadow, Future[Outcome]] | None = None
+        self._former: Inspector | None = None
+        self._until = 0.0
+        self._retired: list[Inspector] = []
+        self._known = self._seen = stamps(crew.belt.engines)
+        self._looked = time.monotonic()
+
+    def ask(self, trial: Trial) -> Future[Outcome]:
+        """Read the line's file and its bundles again, and use them if they stand the trial."""
+        answer: Future[Outcome] = Future()
+        self._asked.put((trial, answer))
+        return answer
+
+    def look(self) -> None:
+        if self._now is not None:
+            if self._now[0].outcome is not None:
+                self._end(*self._now, self._now[0].outcome)
+        elif not self._asked.empty():
+            self._begin(*self._asked.get())
+        elif time.monotonic() - self._looked >= LOOK_S:
+            self._look_at_files()
+        if self._former is not None and time.monotonic() > self._until:
+            self.retire(self._former)
+            self._former = None
+        for old in [old for old in self._retired if not self._crew.belt.in_use(old)]:
+            self._retired.remove(old)
+            old.pipeline.close()
+
+    def take_back(self) -> Inspector | None:
+        """The engines of before a swap, while that is on probation."""
+        former, self._former = self._former, None
+        if former is not None:
+            former.failed = 0
+            self._adopt(former)
+        return former
+
+    def retire(self, old: Inspector) -> None:
+        """To be closed as soon as no thread has it any more."""
+        self._retired.append(old)
+
+    def close(self) -> None:
+        """All that was replaced and lets itself be closed."""
+        self._until = 0.0
+        self.look()
+
+    def _begin(self, trial: Trial, answer: Future[Outcome]) -> None:
+        running = self._crew.belt.engines
+        try:
+            line = reread(running.line)
+        except EdgeError as error:
+            self._say(answer, Outcome(f"refused: {error}"))
+            return
+        shadow = Shadow(line, trial, self._reopen)
+        self._known = stamps(running)
+        self._now = shadow, answer
+        self._publisher.shadow = shadow
+        shadow.start()
+
+    def _end(self, shadow: Shadow, answer: Future[Outcome], outcome: Outcome) -> None:
+        self._now, self._publisher.shadow = None, None
+        if outcome.inspector is not None:
+            if self._former is not None:
+                self.retire(self._former)
+            self._former, self._until = self._crew.belt.engines, time.monotonic() + PROBATION_S
+            self._adopt(outcome.inspector)
+            self._crew.belt.replace(outcome.inspector)
+        self._say(answer, outcome)
+
+    def _adopt(self, inspector: Inspector) -> None:
+        """What else goes by the line's file and its models."""
+        models = inspector.pipeline.models
+        self._publisher.adopt(inspector.line, open_drift(inspector.line, models, log.warning))
+        if self._metrics:
+            self._metrics.graphs(models)
+
+    def _say(self, answer: Future[Outcome], outcome: Outcome) -> None:
+        done = outcome.inspector is not None
+        log.log(logging.INFO if done else logging.ERROR, "reload: %s%s", "done; " if done else "", outcome.said)
+        answer.set_result(outcome)
+
+    def _look_at_files(self) -> None:
+        """A bundle that was changed is tried by itself, once it stays as it is."""
+        self._looked = time.monotonic()
+        now, before = stamps(self._crew.belt.engines), self._seen
+        self._seen = now
+        if now == before and now != self._known:
+            self._known = now
+            log.info("a bundle was changed; it is tried")
+            self.ask(Trial())
+
+
+def stamps(inspector: Inspector) -> Stamps:
+    """Of the running bundles' manifests, as they lie on the disk now."""
+    found: Stamps = {}
+    for path in {model.bundle.path / MANIFEST for model in inspector.pipeline.models}:
+        try:
+            status = path.stat()
+            found[path] = status.st_mtime_ns, status.st_ino, status.st_size
+        except OSError:
+            found[path] = 0, 0, 0
+    return found
+
+
+def reread(line: Line) -> Line:
+    """The line's file as it is now. Raises ConfigError, also where it has another value for what takes a start."""
+    new = read_line(line.path)
+    other = [
+        name
+        for name in line.config.__struct_fields__
+        if name not in SWAPPED and getattr(line.config, name) != getattr(new.config, name)
+    ]
+    if other:
+        raise ConfigError(f"{line.path}: {', '.join(other)} changed; start the line again for that")
+    return new
