@@ -56,8 +56,8 @@ class Belt(Generic[Engines]):
     """What the stages hand on to each other; every method may be called by any thread.
 
     most: frames that may wait; one more, and the oldest of the camera that has the most of them is refused. on_room:
-    called when a frame that waits may be decoded. engines: belong to one thread at a time, to the one that claimed
-    them, until nothing is ready for them any more.
+    called when a frame that waits may be decoded, or one that is ready inspected. engines: belong to one thread at a
+    time, to the one that claimed them, until nothing is ready for them any more.
     """
 
     def __init__(self, most: int, on_room: Callable[[], None], engines: Engines) -> None:
@@ -69,9 +69,7 @@ class Belt(Generic[Engines]):
         self._done: deque[Ticket] = deque()
         self._open: dict[int, Ticket] = {}
         self._held = False
-        self._in_use: set[int] = (
-            set()
-        )  # those that a thread has, by id: of now, and of before as long as they are let run
+        self._in_use: set[int] = set()  # by id: the engines that a thread has, those that were replaced too
 
     def enter(self, ticket: Ticket) -> None:
         """A frame that is to be inspected."""
@@ -150,6 +148,7 @@ class Belt(Generic[Engines]):
         """From now on these get the frames; what the others are at they may finish."""
         with self._lock:
             self.engines, self._held = engines, False
+            self._on_room()  # what is ready for them waits for nobody else
 
     def in_use(self, engines: Engines) -> bool:
         """Does a thread still have them?"""
