@@ -127,13 +127,14 @@ def _served(verdict: Verdict, index: int, arrived: int, done: int, realtime: int
     times = stages(verdict) | {"publish": max(0, done - made)}
     lost = verdict.evaluation == Evaluation.UNDEFINED
     refused = f"{verdict.reason}: {verdict.detail}" if lost else ""
-    return Served(index, arrived, made - verdict.times_ns["total"], done, times, refused)
+    return Served(index, arrived, made - times["frame"], done, times, refused)
 
 
 def stages(verdict: Verdict) -> Times:
-    """A verdict's times under the names that a line's case gives them; `frame` is the daemon's work on it."""
+    """A verdict's times under the names that a line's case gives them; `frame` is the daemon's work on it, without what
+    it waited for the engines."""
     times = dict(verdict.times_ns)
     if "judge" in times:
         times[f"judge {verdict.surface}"] = times.pop("judge")
-    times["frame"] = times.pop("total")
+    times["frame"] = times.pop("total") - times.get("queue", 0)
     return times
