@@ -25,7 +25,10 @@ def line_of_bundle(path: Path, surface: str | None) -> tuple[Line, str]:
         raise ConfigError(f"{path} knows {', '.join(manifest.surfaces)} only; give one of them with --surface")
     where = path.resolve()
     config = LineConfig(
-        line="threshold", frames="none", verdicts="nobody", judges={surface: JudgeConfig(bundle=where.name)}
+        line="threshold",
+        frames="inproc://none",
+        verdicts="inproc://nobody",
+        judges={surface: JudgeConfig(bundle=where.name)},
     )
     return Line(path, config, where.parent, ""), surface
 
