@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -77,7 +78,7 @@ def test_exposure_with_a_gpu(name: str, unit: Path, repository: Path) -> None:
 @pytest.mark.parametrize("name", DROP_INS)
 def test_every_line_of_a_drop_in_says_why(name: str, repository: Path) -> None:
     lines = (repository / "systemd" / name).read_text().splitlines()
-    set_alone = [line for before, line in zip(lines, lines[1:], strict=False) if "=" in line and before == ""]
+    set_alone = [line for before, line in pairwise(lines) if "=" in line and before == ""]
     assert not set_alone and "[Service]" in lines
 
 
