@@ -89,6 +89,37 @@ def test_the_unit_starts_a_command_that_edge_has(repository: Path) -> None:
     assert option in called(command, "--help")[1]
 
 
+@pytest.mark.parametrize("name", ["edge-selfbench@.service", "edge-selfbench@.timer"])
+def test_verify_has_nothing_to_say_of_the_self_check(name: str, repository: Path, tmp_path: Path) -> None:
+    copied(repository / "systemd" / "edge-selfbench@.service", tmp_path)
+    assert not complaints(copied(repository / "systemd" / name, tmp_path))
+
+
+def test_the_self_check_is_exposed_less_than_the_line_and_gives_way_to_it(repository: Path, tmp_path: Path) -> None:
+    unit = copied(repository / "systemd" / "edge-selfbench@.service", tmp_path)
+    assert not exposed(unit, HIGHEST_EXPOSURE - 5)
+    lines = unit.read_text().splitlines()
+    assert {"Nice=19", "CPUSchedulingPolicy=idle", "IOSchedulingClass=idle", "PrivateNetwork=yes"} <= set(lines)
+
+
+def test_the_self_check_starts_a_command_that_edge_bench_has(repository: Path) -> None:
+    from edge.bench.cli import main
+
+    text = (repository / "systemd" / "edge-selfbench@.service").read_text()
+    program, command, config, option, into = re.findall(r"^ExecStart=(.+)$", text, re.MULTILINE)[0].split()
+    assert (program, config) == ("/opt/edge/bin/edge-bench", "/etc/edge/%i.toml")
+    assert into.startswith("/var/lib/edge/%i/") and "StateDirectory=edge/%i" in text
+    assert any(option in parameter.opts for parameter in main.commands[command].params)
+
+
+def test_both_services_are_hardened_alike(repository: Path) -> None:
+    """What the self check does without is said there; nothing else differs."""
+    texts = [(repository / "systemd" / f"{name}@.service").read_text() for name in ("edge", "edge-selfbench")]
+    line, check = (set(text.partition("NoNewPrivileges")[2].partition("[Install]")[0].splitlines()) for text in texts)
+    keys = {setting.partition("=")[0] for setting in line ^ check if setting[:1] not in ("", "#")}
+    assert keys <= {"RestrictAddressFamilies", "IPAddressAllow", "PrivateNetwork"}
+
+
 def test_a_full_disk_is_tried_again_and_a_wrong_config_is_not(repository: Path) -> None:
     from edge.errors import BundleError, ConfigError, JournalError, MissingExtra
 

@@ -145,7 +145,7 @@ def test_frames_that_are_not_looked_at_are_told_with_their_reason(small_line: Li
 
 
 def test_a_standing_drift_alarm_is_told(small_line: Line, tmp_path: Path) -> None:
-    config = line_in(tmp_path, small_line, "[drift]\nlearn = 60\nwindow = 20\n")
+    config = line_in(tmp_path, small_line, "[drift]\nlearn = 60\nwindow = 50\n")
     with daemon_on(config):
         show(config, 200)
         _, rows = live(config)
