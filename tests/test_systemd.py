@@ -115,6 +115,7 @@ def test_the_self_check_starts_a_command_that_edge_bench_has(repository: Path) -
 def test_both_services_are_hardened_alike(repository: Path) -> None:
     """What the self check does without is said there; nothing else differs."""
     texts = [(repository / "systemd" / f"{name}@.service").read_text() for name in ("edge", "edge-selfbench")]
+    assert "LoadCredential=%i.key" in texts[0] and "LoadCredential" not in texts[1], "a check needs no key"
     line, check = (set(text.partition("NoNewPrivileges")[2].partition("[Install]")[0].splitlines()) for text in texts)
     keys = {setting.partition("=")[0] for setting in line ^ check if setting[:1] not in ("", "#")}
     assert keys <= {"RestrictAddressFamilies", "IPAddressAllow", "PrivateNetwork"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pwd
 import re
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
@@ -15,10 +16,11 @@ from edge.address import is_local
 from edge.bundle import Bundle
 from edge.bus.keys import read_pair
 from edge.inspection.assemble import line_bundles
-from edge.install.plan import CONFIGS, USER, Ask, bundles_place, credential
+from edge.install.plan import CONFIGS, CREDENTIALS, USER, Ask, bundles_place, credential
 
 PROGRAM = PurePosixPath("/opt/edge/bin/edge")
 IPC = "ipc://"
+CREDSTORE_SINCE = 252
 # ProtectHome=yes hides these from the service, PrivateTmp=yes gives it others in their place.
 HIDDEN = tuple(map(PurePosixPath, ("/home", "/root", "/run/user", "/tmp", "/var/tmp")))
 REAL = Path("/")
@@ -71,6 +73,16 @@ def _line(ask: Ask, root: Path) -> Iterator[str]:
     yield from _key(ask, root)
 
 
+def systemd_version() -> int | None:
+    """None where it does not say."""
+    try:
+        done = subprocess.run(["systemctl", "--version"], capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    found = re.match(r"systemd (\d+)", done.stdout)
+    return int(found[1]) if found else None
+
+
 def _key(ask: Ask, root: Path) -> Iterator[str]:
     """Raises DataError where --key is none."""
     security, path = ask.line.config.security, ask.line.path
@@ -78,18 +90,20 @@ def _key(ask: Ask, root: Path) -> Iterator[str]:
         if ask.key:
             yield f'{path} has no [security], so nobody would read --key {ask.key}; add key = "{ask.key.name}"'
         return
+    named_so = security.key == credential(ask.name).name
     if ask.key:
         read_pair(ask.key)
-        if not FITS_A_UNIT.fullmatch(security.key):
-            yield f"{path}: security.key = {security.key}: a credential has a bare name; write {ask.name}.key"
+        if not named_so:
+            yield f"{path}: security.key = {security.key}: the unit's credential is named {ask.name}.key; write that"
         return
-    given = [root / place.relative_to("/") for place in (credential(ask.name), CONFIGS / security.key)]
+    places = [CONFIGS / security.key, *([credential(ask.name)] if named_so else [])]
+    given = [root / place.relative_to("/") for place in places]
     if not any(file.exists() for file in given):
         yield f"{path} has [security], and its secret key is not on the box: edge keys new {ask.name}, then give --key"
 
 
-def notes(ask: Ask) -> list[str]:
-    """What the service needs besides, as it cannot be told from here."""
+def notes(ask: Ask, systemd: int | None) -> list[str]:
+    """What the service needs besides, as it cannot be told from here. systemd: its version."""
     config = ask.line.config
     addresses = [config.frames, config.verdicts, *([config.journal.replay] if config.journal else [])]
     far = [address for address in addresses if address and not is_local(address)]
@@ -102,6 +116,11 @@ def notes(ask: Ask) -> list[str]:
     if config.security:
         allow = f"edge keys allow NAME.pub --config {CONFIGS / ask.name}.toml --as camera|subscriber"
         told.append(f"who may speak to the line is said on the box: {allow}")
+    if ask.key and systemd is not None and systemd < CREDSTORE_SINCE:
+        at = f"LoadCredential={credential(ask.name).name}:{credential(ask.name)}"
+        told.append(
+            f"systemd {systemd} does not look into {CREDENTIALS}: systemctl edit edge@{ask.name}, [Service] {at}"
+        )
     if ask.gpu is None and config.device == "gpu":
         told.append('device = "gpu", and the unit hides all graphics: give --gpu (NVIDIA) or --openvino-gpu (Intel)')
     return told

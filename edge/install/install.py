@@ -8,7 +8,7 @@ import msgspec
 
 from edge.config import read_line
 from edge.errors import ConfigError
-from edge.install.checks import PROGRAM, REAL, notes, problems, verified_bundles
+from edge.install.checks import PROGRAM, REAL, notes, problems, systemd_version, verified_bundles
 from edge.install.place import Placed, place, take_away
 from edge.install.plan import BANNER, CONFIGS, UNITS, USER, Ask, Put, config_place, credential, plan
 from edge.install.shipped import shipped
@@ -37,7 +37,9 @@ def install(ask: Ask, root: Path, force: bool, dry_run: bool) -> Installed:
         return Installed(problems=found)
     bundles = verified_bundles(ask, root)
     puts = plan(ask, bundles if ask.bundles else [])
-    return Installed(notes=notes(ask), files=place(puts, root, force, dry_run), next=_start(ask, root))
+    return Installed(
+        notes=notes(ask, systemd_version()), files=place(puts, root, force, dry_run), next=_start(ask, root)
+    )
 
 
 def remove(ask: Ask, root: Path, force: bool, dry_run: bool) -> Installed:
@@ -55,7 +57,7 @@ def remove(ask: Ask, root: Path, force: bool, dry_run: bool) -> Installed:
         for service in SERVICES
         for name, data in (
             *((gpu, shipped(f"{gpu}.conf")) for gpu in ("gpu", "openvino-gpu")),
-            *((ours, BANNER.encode()) for ours in ("user", "key")),
+            ("user", BANNER.encode()),
         )
     ]
     mine = plan(ask, [])

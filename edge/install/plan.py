@@ -77,7 +77,8 @@ def config_place(name: str) -> PurePosixPath:
 
 
 def credential(name: str) -> PurePosixPath:
-    return CREDENTIALS / f"edge-{name}.key"
+    """Where systemd looks for the unit's LoadCredential=%i.key."""
+    return CREDENTIALS / f"{name}.key"
 
 
 def bundles_place(line: Line) -> PurePosixPath:
@@ -91,9 +92,6 @@ def _drop_ins(ask: Ask, folder: PurePosixPath) -> list[Put]:
         # A cache of its own: systemd gives a cache folder to the user of whichever line was started last.
         lines = [f"User={ask.user}", f"Group={ask.user}", "CacheDirectory=", f"CacheDirectory=edge-{ask.user}"]
         puts.append(Put(folder / "user.conf", _service(lines), "goes"))
-    if ask.key and ask.line.config.security:
-        lines = [f"LoadCredential={ask.line.config.security.key}:{credential(ask.name)}"]
-        puts.append(Put(folder / "key.conf", _service(lines), "goes"))
     return puts
 
 

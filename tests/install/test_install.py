@@ -14,6 +14,8 @@ import pytest
 from edge.bus.keys import make_pair
 from edge.config import Line, read_line
 from edge.inspection.assemble import line_bundles
+from edge.install.checks import notes
+from edge.install.plan import Ask
 from tests.lines import DARK, called, edit
 
 UNITS = "etc/systemd/system"
@@ -133,11 +135,10 @@ def test_the_key_becomes_a_credential_that_only_its_owner_reads(small_line: Line
     config = write(tmp_path, '[security]\nkey = "small.key"\n')
     code, told = install(config, root, "--bundles", small_line.bundles, "--key", secret)
     assert code == 0 and "edge keys allow" in told["notes"][0]
-    stored = root / "etc/credstore/edge-small.key"
+    stored = root / "etc/credstore/small.key"
     assert stored.read_bytes() == secret.read_bytes()
     assert (stored.stat().st_mode & 0o777, stored.parent.stat().st_mode & 0o777) == (0o600, 0o700)
-    drop_in = (root / UNITS / "edge@small.service.d/key.conf").read_text()
-    assert "LoadCredential=small.key:/etc/credstore/edge-small.key" in drop_in.splitlines()
+    assert "LoadCredential=%i.key" in (root / UNITS / "edge@.service").read_text().splitlines()
     make_pair("other", tmp_path)
     code, told = install(config, root, "--key", tmp_path / "other.key")
     (row,) = (file for file in told["files"] if file["state"] == "differs")
@@ -153,6 +154,14 @@ def test_a_key_that_is_none_and_one_that_nobody_would_read_are_refused(
     secured = write(tmp_path, '[security]\nkey = "small.key"\n')
     code, _, err = called("install", "--config", secured, "--root", root, "--key", public)
     assert code == 16 and str(public) in err and not files(root)
+    code, told = install(edit(secured, "small.key", "other.key"), root, "--key", secret)
+    assert code == 1 and "write that" in told["problems"][0] and not files(root)
+
+
+def test_a_systemd_that_knows_no_credential_store_is_told_the_path(config: Path) -> None:
+    ask = Ask(read_line(config), "small", key=config)
+    assert not notes(ask, 252) and not notes(ask, None)
+    assert "LoadCredential=small.key:/etc/credstore/small.key" in notes(ask, 249)[0]
 
 
 def test_another_user_has_a_cache_of_its_own(config: Path, root: Path, small_line: Line) -> None:
