@@ -192,7 +192,9 @@ def test_removing_leaves_what_was_changed_what_others_need_and_what_the_line_wro
     found = files(root)
     assert "etc/edge/other.toml" in found and f"{UNITS}/edge@.service" in found
     assert not any("small" in name for name in found) and not (root / UNITS / "edge@small.service.d").exists()
-    edit(root / "etc/edge/other.toml", "threads = 1", "threads = 2")
+    edit(root / "etc/edge/other.toml", "threads = 1", "treads = 2")
+    assert install(config, root)[0] == 0 and install(config, root, "--remove")[0] == 0
+    assert f"{UNITS}/edge@.service" in files(root), "a line with a mistake in its file is a line"
     code, told = install(other, root, "--remove")
     assert [file["path"] for file in told["files"] if "changed" in file["found"]] == [str(root / "etc/edge/other.toml")]
     left = files(root)
