@@ -68,19 +68,34 @@ def _line(ask: Ask, root: Path) -> Iterator[str]:
     place = PurePosixPath(os.path.normpath(bundles_place(ask.line)))
     if any(place.is_relative_to(hidden) for hidden in HIDDEN):
         yield f"{path}: bundles = {config.bundles}: the service does not see {place}; write /opt/edge/models"
-    if not (FITS_A_UNIT.fullmatch(ask.user) and FITS_A_UNIT.fullmatch(ask.name)):
-        yield f"{ask.user!r}, {ask.name!r}: names are letters, digits, _ . and - alone"
+    yield from names(ask)
     yield from _key(ask, root)
+
+
+def names(ask: Ask) -> Iterator[str]:
+    """They are parts of paths and of units."""
+    for name in (ask.name, ask.user):
+        if not FITS_A_UNIT.fullmatch(name):
+            yield f"{name!r} is no name for a service or its user: letters, digits, _ . and - alone"
 
 
 def systemd_version() -> int | None:
     """None where it does not say."""
-    try:
-        done = subprocess.run(["systemctl", "--version"], capture_output=True, text=True, timeout=10)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    found = re.match(r"systemd (\d+)", done.stdout)
+    found = re.match(r"systemd (\d+)", _systemctl("--version"))
     return int(found[1]) if found else None
+
+
+def is_active(unit: str) -> bool:
+    return _systemctl("is-active", unit).strip() in ("active", "activating", "reloading", "deactivating")
+
+
+def _systemctl(*arguments: str) -> str:
+    """What it says; nothing where it is not here."""
+    try:
+        done = subprocess.run(["systemctl", *arguments], capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout
 
 
 def _key(ask: Ask, root: Path) -> Iterator[str]:

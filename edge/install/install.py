@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 
-from edge.install.checks import PROGRAM, REAL, notes, problems, systemd_version, verified_bundles
+from edge.install.checks import PROGRAM, REAL, is_active, names, notes, problems, systemd_version, verified_bundles
 from edge.install.place import Placed, place, take_away
 from edge.install.plan import BANNER, CONFIGS, UNITS, USER, Ask, Put, config_place, credential, plan
 from edge.install.shipped import shipped
@@ -37,9 +38,8 @@ def install(ask: Ask, root: Path, force: bool, dry_run: bool) -> Installed:
         return Installed(problems=found)
     bundles = verified_bundles(ask, root)
     puts = plan(ask, bundles if ask.bundles else [])
-    return Installed(
-        notes=notes(ask, systemd_version()), files=place(puts, root, force, dry_run), next=_start(ask, root)
-    )
+    files = place(puts, root, force, dry_run)
+    return Installed(notes=notes(ask, systemd_version()), files=files, next=_next(ask, root, files))
 
 
 def remove(ask: Ask, root: Path, force: bool, dry_run: bool) -> Installed:
@@ -47,10 +47,9 @@ def remove(ask: Ask, root: Path, force: bool, dry_run: bool) -> Installed:
 
     Raises ConfigError, DataError.
     """
-    enabled = [unit for unit, link in _links(ask.name) if (root / link).is_symlink()]
-    if enabled:
-        at = "" if root == REAL else f"--root={root} "
-        return Installed(problems=[f"{unit} is enabled: systemctl {at}disable --now {unit} first" for unit in enabled])
+    found = [*names(ask), *_in_use(ask.name, root)]
+    if found:
+        return Installed(problems=found)
     shared = [Put(UNITS / name, shipped(name), "goes last") for name in SHARED]
     drop_ins = [
         Put(UNITS / f"{service}@{ask.name}.service.d" / f"{name}.conf", data, "goes")
@@ -69,10 +68,15 @@ def remove(ask: Ask, root: Path, force: bool, dry_run: bool) -> Installed:
     return Installed(notes=[stays], files=there, next=["systemctl daemon-reload"] if root == REAL else [])
 
 
-def _links(name: str) -> list[tuple[str, str]]:
-    """The units that may be enabled, and the link that says so."""
-    wanted = {f"edge@{name}.service": "multi-user.target", f"edge-selfbench@{name}.timer": "timers.target"}
-    return [(unit, f"etc/systemd/system/{target}.wants/{unit}") for unit, target in wanted.items()]
+def _in_use(name: str, root: Path) -> list[str]:
+    """The units that are enabled or run, in a sentence each."""
+    targets = {f"edge@{name}.service": "multi-user.target", f"edge-selfbench@{name}.timer": "timers.target"}
+    at = "" if root == REAL else f"--root={root} "
+    return [
+        f"{unit} is enabled, or runs: systemctl {at}disable --now {unit} first"
+        for unit, target in targets.items()
+        if (root / f"etc/systemd/system/{target}.wants/{unit}").is_symlink() or (root == REAL and is_active(unit))
+    ]
 
 
 def _other_lines(root: Path, name: str) -> list[str]:
@@ -81,14 +85,17 @@ def _other_lines(root: Path, name: str) -> list[str]:
     return [path.stem for path in paths if path.stem != name and A_LINE.search(path.read_bytes())]
 
 
-def _start(ask: Ask, root: Path) -> list[str]:
+def _next(ask: Ask, root: Path, files: Sequence[Placed]) -> list[str]:
+    """What a person does now, in this order. A line that runs already is restarted where something of it was
+    replaced."""
     if root != REAL:
         return [f"systemctl --root={root} enable edge@{ask.name}"]
-    timer = [f"systemctl enable --now edge-selfbench@{ask.name}.timer"] if ask.selfbench else []
+    replaced = any(file.state in ("replaced", "would replace") for file in files)
     return [
         *(["systemd-sysusers"] if ask.user == USER else []),
         "systemctl daemon-reload",
         f"systemctl enable --now edge@{ask.name}",
-        *timer,
+        *([f"systemctl restart edge@{ask.name}"] if replaced else []),
+        *([f"systemctl enable --now edge-selfbench@{ask.name}.timer"] if ask.selfbench else []),
         f"{PROGRAM} doctor --live --config {config_place(ask.name)}",
     ]

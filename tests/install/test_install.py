@@ -213,6 +213,13 @@ def test_an_enabled_line_is_not_removed(config: Path, root: Path, small_line: Li
     assert install(config, root, "--remove")[0] == 0
 
 
+@pytest.mark.parametrize("more", [["--name", "../passwd"], ["--user", "a b"], ["--name", "%i"]])
+def test_a_name_that_is_no_units_is_refused_in_both_directions(more: list[str], config: Path, root: Path) -> None:
+    for way in ([], ["--remove"]):
+        code, told = install(config, root, *more, *way)
+        assert code == 1 and any(repr(more[1]) in problem for problem in told["problems"]) and not files(root)
+
+
 @pytest.mark.skipif(Path("/run/systemd/system").is_dir(), reason="systemd runs this box")
 def test_a_box_that_systemd_does_not_run_is_left_alone(config: Path) -> None:
     code, out, _ = called("install", "--config", config, "--dry-run")
