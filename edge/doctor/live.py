@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from edge.bundle import Bundle
+from edge.bundle import MANIFEST, Bundle
 from edge.bus.curve import CurveClient
 from edge.bus.listen import Heard, listen
 from edge.bus.verdicts import age_ms
@@ -19,6 +19,7 @@ from edge.inspection.certified import certified
 from edge.records import Verdict
 
 LISTEN_S = 2.0
+WHOLE_SECONDS = 2.0  # the kernel gives its boot's time in whole ones
 ROOT = Path("/")
 
 
@@ -38,7 +39,8 @@ def examine_live(config: Path, curve: CurveClient | None) -> list[Diagnosis]:
         rows.append(kept.state(heard.state))
     if line.config.journal:
         rows.append(kept.room(line, line.config.journal))
-    return rows + _what_runs(line, heard, there) + _around(line)
+    began = next((process.started(number) for number in found.values() if number is not None), None)
+    return rows + _what_runs(line, heard, began) + _around(line)
 
 
 def _hear(line: Line, curve: CurveClient | None) -> Heard | None:
@@ -60,8 +62,9 @@ def _heard(line: Line, heard: Heard, curve: CurveClient | None) -> Diagnosis:
     return Diagnosis("heard", "note", found)
 
 
-def _what_runs(line: Line, heard: Heard, there: bool) -> list[Diagnosis]:
-    """The daemon's last verdict against the files as they lie there."""
+def _what_runs(line: Line, heard: Heard, began: float | None) -> list[Diagnosis]:
+    """The daemon's last verdict against the files as they lie there. began: when it was started, None where nobody
+    knows of one."""
     rows: list[Diagnosis] = []
     verdict = heard.verdict
     if verdict is None and line.config.journal:
@@ -73,9 +76,7 @@ def _what_runs(line: Line, heard: Heard, there: bool) -> list[Diagnosis]:
     if bundles is not None:
         rows.append(Diagnosis("bundles", "ok", f"{', '.join(bundles)}: every file is what its manifest says"))
     if verdict is None or not of_now:
-        if there:
-            rows.append(Diagnosis("config", "note", "unknown: no verdict since the daemon's start tells what it runs"))
-        return rows
+        return [*rows, *([_by_age(line, bundles or {}, began)] if began is not None else [])]
     return [*rows, _config(line, verdict), *([_running(line, verdict, bundles)] if bundles else [])]
 
 
@@ -111,6 +112,18 @@ def _config(line: Line, verdict: Verdict) -> Diagnosis:
     ran = verdict.config_sha256[:12]
     found = f"the daemon runs another {line.path.name} ({ran}) than lies there ({line.sha256[:12]})"
     return Diagnosis("config", "warning", found, f"it was changed since the start: {process.restart(line)}")
+
+
+def _by_age(line: Line, bundles: dict[str, Bundle], began: float) -> Diagnosis:
+    """Where no verdict tells: which files are younger than the daemon? By their change times, which no copy sets."""
+    files = [line.path, *(bundle.path / MANIFEST for bundle in bundles.values())]
+    younger = [path for path in files if path.stat().st_ctime > began + WHOLE_SECONDS]
+    if younger:
+        found = f"changed since the daemon's start: {', '.join(map(str, younger))}"
+        return Diagnosis("config", "warning", found, f"it runs what lay there before: {process.restart(line)}")
+    return Diagnosis(
+        "config", "ok", "no verdict since the daemon's start tells what it runs; no file is younger than it"
+    )
 
 
 def _running(line: Line, verdict: Verdict, bundles: dict[str, Bundle]) -> Diagnosis:

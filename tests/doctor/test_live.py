@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import pytest
 
 from edge.config import Line
 from edge.doctor.kept import state
-from edge.doctor.process import holders
+from edge.doctor.process import holders, started
 from edge.doctor.scrape import Samples, told
 from edge.journal.entries import JournalState
 from tests.lines import DARK, called, daemon_on, edit, write_line
@@ -111,14 +112,18 @@ def test_a_line_that_was_changed_since_the_start_asks_for_a_restart(running: Pat
     assert code == 0 and rows["config"]["state"] == "warning" and "restart" in rows["config"]["advice"]
 
 
-def test_a_line_without_a_verdict_since_its_start_is_not_said_to_run_what_ran_before(config: Path) -> None:
+def test_without_a_verdict_since_the_start_the_files_ages_tell(config: Path) -> None:
     with daemon_on(config):
         show(config, 20)
     edit(config, "threads = 1", "threads = 2")
     config.with_name("notify").unlink()
-    with daemon_on(config):
+    with daemon_on(config) as process:
+        assert abs((started(process.pid) or 0) - time.time()) < 60
         _, rows = live(config)
-    assert rows["config"]["state"] == "note" and "running bundles" not in rows
+        assert rows["config"]["state"] == "ok" and "running bundles" not in rows, "what ran before is not what runs"
+        edit(config, "threads = 2", "threads = 1")
+        _, rows = live(config)
+        assert rows["config"]["state"] == "warning" and rows["config"]["found"].endswith(f"start: {config}")
 
 
 def test_an_altered_bundle_is_a_problem_and_a_new_one_asks_for_a_restart(running: Path) -> None:
@@ -172,7 +177,7 @@ def test_a_line_without_journal_and_metrics_says_what_it_cannot_tell(small_line:
     with daemon_on(config):
         code, rows = live(config)
     assert code == 0 and rows["daemon"]["state"] == "ok"
-    assert {rows[name]["state"] for name in ("heard", "metrics", "config", "last verdict")} == {"note"}
+    assert {rows[name]["state"] for name in ("heard", "metrics", "last verdict")} == {"note"}
 
 
 def test_a_line_with_keys_is_heard_with_a_subscribers_key_alone(small_line: Line, tmp_path: Path) -> None:
