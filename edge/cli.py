@@ -11,6 +11,7 @@ import click
 from edge import __version__
 from edge.command import HELP, JSON, LINE, PATHS, Group, say_on_stderr, to_json
 from edge.doctor.cli import doctor
+from edge.install.cli import install
 from edge.journal.cli import journal
 from edge.keys_cli import keys, sign
 from edge.offline.adopt_cli import import_
@@ -307,7 +308,7 @@ def inspect(config: Path, images: tuple[Path, ...], pictures: Path | None, as_js
 
 
 COMMANDS = (evaluate, accept, teach, verify, export, import_, quantize, parity, doctor, threshold, reference, journal)
-for command in (*COMMANDS, keys, sign):
+for command in (*COMMANDS, keys, sign, install):
     main.add_command(command)
 
 

@@ -28,6 +28,7 @@ COMMANDS = {
     *(
         "edge.bench.cli",
         "edge.doctor.cli",
+        "edge.install.cli",
         "edge.offline.cli",
         "edge.offline.adopt_cli",
         "edge.offline.graphs_cli",
@@ -35,9 +36,15 @@ COMMANDS = {
     )
 }
 # Beside the bus: they use inspection and below, and cli uses their commands alone. bench also plays a line's camera and
-# its subscriber, and writes the config of the daemon that it starts.
-BESIDE = {"bench", "doctor", "offline"}
-HEIGHTS = {"bench": FLOOR["bus"], "doctor": FLOOR["inspection"], "offline": FLOOR["inspection"]}
+# its subscriber, and writes the config of the daemon that it starts; doctor listens to a running line; install reads
+# its keys.
+BESIDE = {"bench", "doctor", "install", "offline"}
+HEIGHTS = {
+    "bench": FLOOR["bus"],
+    "doctor": FLOOR["bus"],
+    "install": FLOOR["bus"],
+    "offline": FLOOR["inspection"],
+}
 WRITE_TOML = {"bench", "offline"}
 ROOMS = FLOOR.keys() | BESIDE
 OFFLINE_ONLY = {
@@ -118,7 +125,7 @@ def test_the_command_loads_nothing_of_training(arguments: list[str]) -> None:
     assert done.returncode == 0, done.stderr
     loaded = set(done.stdout.rsplit("loaded:", 1)[1].split())
     beside = {name for name in loaded if name.startswith(tuple(f"edge.{room}" for room in BESIDE))}
-    rooms = {"edge.doctor", "edge.offline"}
+    rooms = {"edge.doctor", "edge.install", "edge.offline"}
     assert beside == rooms | COMMANDS - {"edge.bench.cli"}
     outer = {name.split(".")[0] for name in loaded}
     assert not outer & (OFFLINE_ONLY | {"tomli_w", "tools", "onnxruntime", "openvino", "ai_edge_litert"})

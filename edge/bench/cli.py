@@ -13,6 +13,7 @@ from edge.bench.certify_cli import certify, check_certificate
 from edge.bench.compare_cli import compare
 from edge.bench.options import ABOVE_ZERO, INTERRUPTED, make_plan, shared
 from edge.bench.report_cli import report
+from edge.bench.selfcheck_cli import selfcheck
 from edge.command import HELP, JSON, Group, say_on_stderr
 
 if TYPE_CHECKING:
@@ -144,7 +145,7 @@ def run(
     sys.exit(EXIT_CODES[found.answer])
 
 
-for command in (certify, check_certificate, compare, report):
+for command in (certify, check_certificate, compare, report, selfcheck):
     main.add_command(command)
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from edge.errors import BusError
 from edge.journal.entries import JournalState, state_topic
 from edge.records import MESSAGE_VERSION, Alarm, PartVerdict, Verdict
 
-Kind = TypeVar("Kind", Verdict, PartVerdict, Alarm)
+Kind = TypeVar("Kind", Verdict, PartVerdict, Alarm, JournalState)
 
 VERDICT_BYTES = 4 * 1024 * 1024
 HIGH_WATER = 100_000
@@ -109,6 +109,11 @@ def read_part(data: bytes) -> PartVerdict:
 def read_alarm(data: bytes) -> Alarm:
     """Raises BusError naming the field."""
     return _read(data, Alarm)
+
+
+def read_state(data: bytes) -> JournalState:
+    """Raises BusError naming the field."""
+    return _read(data, JournalState)
 
 
 def _read(data: bytes, kind: type[Kind]) -> Kind:

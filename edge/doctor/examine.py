@@ -7,38 +7,35 @@ import sys
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TypeVar
 
 from edge import __version__
 from edge.bundle import Bundle, Graph, open_bundle
 from edge.certificate import Certificate
 from edge.config import Line, LineConfig, read_line
 from edge.doctor import box, clock, engines, gpu, measured, permissions
+from edge.doctor.attempt import attempt
 from edge.doctor.diagnosis import Diagnosis
 from edge.engines.choose import cache_folder, choose, measure_all
 from edge.engines.session import Engine
-from edge.errors import EdgeError
 from edge.inspection.assemble import choose_graphs, line_bundles, measure_line
 from edge.inspection.certified import certified, check_chosen
 
 THREADS = 2  # where no line says
 
-Found = TypeVar("Found")
-
 
 def examine(config: Path | None, bundles: Iterable[Path], say: Callable[[str], None]) -> list[Diagnosis]:
     """All rows. say: told what is being measured. Raises nothing: a line or bundle that cannot be read is a problem."""
     rows: list[Diagnosis] = []
-    line = _try("line", rows, read_line, config) if config else None
+    line = attempt("line", rows, read_line, config) if config else None
     rows += examine_box(line.config if line else None)
     if line:
         rows += examine_line(line, say)
     for path in bundles:
         name = f"bundle {path.name}"
-        bundle = _try(name, rows, open_bundle, path)
+        bundle = attempt(name, rows, open_bundle, path)
         if bundle:
             rows.append(permissions.bundle_files([bundle]))
-            rows += _try(name, rows, _alone, bundle, line, say) or []
+            rows += attempt(name, rows, _alone, bundle, line, say) or []
     return rows
 
 
@@ -68,12 +65,12 @@ def examine_box(config: LineConfig | None, root: Path = Path("/")) -> list[Diagn
 def examine_line(line: Line, say: Callable[[str], None]) -> list[Diagnosis]:
     """The line's file, sockets and bundles, and the graphs that its daemon would run."""
     rows = [permissions.line_file(line.path), *permissions.sockets(line.config)]
-    bundles = _try("bundles", rows, line_bundles, line)
+    bundles = attempt("bundles", rows, line_bundles, line)
     if not bundles:
         return rows
     rows.append(permissions.bundle_files(bundles.values()))
-    certificate = _try("certificate", rows, certified, line) if line.config.require_certificate else None
-    return rows + (_try("graphs", rows, _together, line, list(bundles.values()), certificate, say) or [])
+    certificate = attempt("certificate", rows, certified, line) if line.config.require_certificate else None
+    return rows + (attempt("graphs", rows, _together, line, list(bundles.values()), certificate, say) or [])
 
 
 def _together(
@@ -91,7 +88,7 @@ def _certificate(
     """A certificate that holds for the files may still be of other graphs than those that measuring chooses here."""
     rows: list[Diagnosis] = []
     for bundle in bundles:
-        _try("certificate", rows, check_chosen, line, certificate, bundle, *chosen[bundle.path.name])
+        attempt("certificate", rows, check_chosen, line, certificate, bundle, *chosen[bundle.path.name])
     found = f"{line.config.certificate} of {certificate.date} is a PASS of this line and of the graphs that it runs"
     return rows or [Diagnosis("certificate", "ok", found)]
 
@@ -100,12 +97,3 @@ def _alone(bundle: Bundle, line: Line | None, say: Callable[[str], None]) -> lis
     threads, device = (line.config.threads, line.config.device) if line else (THREADS, "auto")
     rows = measure_all([bundle], threads, device, say)[bundle.sha256]
     return measured.graphs(bundle, rows, choose(bundle, "auto", rows))
-
-
-def _try(check: str, rows: list[Diagnosis], work: Callable[..., Found], *given: object) -> Found | None:
-    """What the work makes of what it is given; where it fails, None and a problem among the rows."""
-    try:
-        return work(*given)
-    except EdgeError as error:
-        rows.append(Diagnosis(check, "problem", str(error)))
-        return None
