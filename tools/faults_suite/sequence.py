@@ -82,18 +82,19 @@ def run(models: Path, folder: Path, scale: Scale, say: Say) -> Outcome:
                 say(f"{number + 1} of {frames} frames, {number / (perf_counter() - began):.0f} a second")
         ear.wait_for(due, 10)
         ear.quiet(0.3)
-        mismatched, flagged = _compare(ear, mischief, bounds)
+        mismatched, gaps, flagged = _compare(ear, mischief, bounds)
     done = ", ".join(f"{count} {way}" for way, count in mischief.done.items() if way)
     return Outcome(
         f"{frames} frames: {done}",
-        f"{mismatched} mismatched OK, {flagged} of {len(mischief.dropped)} gaps flagged",
+        f"{mismatched} mismatched OK, {flagged} of {gaps} gaps flagged",
         BOUND,
         bounds.missed,
-        {"frames": frames, "mismatched": mismatched, "gaps": len(mischief.dropped), "flagged": flagged},
+        {"frames": frames, "mismatched": mismatched, "gaps": gaps, "flagged": flagged},
     )
 
 
-def _compare(ear: Ear, mischief: Mischief, bounds: Bounds) -> tuple[int, int]:
+def _compare(ear: Ear, mischief: Mischief, bounds: Bounds) -> tuple[int, int, int]:
+    """Mismatched OKs, gaps, gaps that are flagged; a gap after the last frame that came cannot be."""
     verdicts = [verdict for _, verdict in ear.verdicts()]
     told = Counter((verdict.frame_seq or 0, verdict.trigger_id or "") for verdict in verdicts)
     bounds.hold(all(count == 1 for count in told.values()), f"{sum(c > 1 for c in told.values())} frames have two")
@@ -113,4 +114,4 @@ def _compare(ear: Ear, mischief: Mischief, bounds: Bounds) -> tuple[int, int]:
     gaps = [number for number in mischief.dropped if number < last]
     flagged = sum(number in missing for number in gaps)
     bounds.hold(flagged == len(gaps), f"{len(gaps) - flagged} gaps are not flagged")
-    return len(wrong), flagged
+    return len(wrong), len(gaps), flagged
