@@ -11,7 +11,7 @@ from pathlib import Path
 from time import perf_counter_ns
 
 from edge.bus.camera import Camera
-from edge.bus.verdicts import HIGH_WATER
+from edge.bus.verdicts import UNREAD
 from tools.faults_suite.outcome import Bounds, Outcome, Say, Scale, percentile
 from tools.faults_suite.station import ROOT, Station, running
 from tools.faults_suite.traffic import GOOD, Ear, camera_on, listening
@@ -49,7 +49,7 @@ def stalled(station: Station) -> Iterator[None]:
 def run(models: Path, folder: Path, scale: Scale, say: Say) -> Outcome:
     bounds, alone, beside = Bounds(), list[float](), list[float]()
     turns, frames = scale.of((1, 200), (3, 500), (10, 2000))
-    flood = scale.of(2000, 12_000, 2 * HIGH_WATER)
+    flood = scale.of(2000, 2 * UNREAD, 10 * UNREAD)
     station = Station(models, folder, "[limits]\nframes_per_s = 1\n")  # told off unseen: a verdict costs little
     quick = Station(models, folder / "quick")
     with running(quick), listening(quick) as ear, camera_on(quick) as camera:
