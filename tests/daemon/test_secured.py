@@ -147,7 +147,7 @@ def test_a_revoked_subscriber_hears_no_more_though_it_is_connected_and_the_other
     with closing(VerdictInlet(verdicts(config), "small", peer(config, "mes", "subscriber"))) as second:
         time.sleep(0.5)
         ask(camera, scada, "before")
-        assert second.poll(1000) and second.receive().trigger_id == "before"
+        assert second.poll(1000) and (second.receive().trigger_id or "").startswith("before")
         shut_out(config, "mes")
         assert not scada.poll(2000)  # a subscriber that listens comes back by itself
         ask(camera, scada, "after")

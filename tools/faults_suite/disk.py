@@ -83,7 +83,9 @@ def _writes_again(ear: Ear, camera: Camera) -> bool:
         before = len(ear.heard)
         camera.send(GOOD, f"t{camera.sent}")
         ear.wait_for(before + 1, 1)
-        states = [msgspec.msgpack.decode(body, type=JournalState) for _, topic, body in ear.heard[-20:] if _state(topic)]
+        states = [
+            msgspec.msgpack.decode(body, type=JournalState) for _, topic, body in ear.heard[-20:] if _state(topic)
+        ]
         verdicts = [verdict for _, verdict in ear.verdicts()[-1:]]
         if (not states or states[-1].writing) and verdicts and verdicts[0].evaluation == Evaluation.OK:
             return True
@@ -98,7 +100,9 @@ def _state(topic: bytes) -> bool:
 def _compare(station: Station, ear: Ear, bounds: Bounds, mode: str) -> None:
     """What was published against what is kept: all of it, byte for byte, where nothing was dropped for want of room."""
     kept = {record.number: record.body for record in read_records(station.journal)}
-    heard = [msgspec.msgpack.decode(body, type=Verdict) for _, topic, body in ear.heard if topic.startswith(b"verdict/")]
+    heard = [
+        msgspec.msgpack.decode(body, type=Verdict) for _, topic, body in ear.heard if topic.startswith(b"verdict/")
+    ]
     frames = [verdict.frame_seq for verdict in heard]
     bounds.hold(len(frames) == len(set(frames)), f"{mode}: a frame has two verdicts")
     bodies = [body for _, topic, body in ear.heard if topic.startswith(b"verdict/")]

@@ -10,7 +10,7 @@ from edge.bus.camera import Camera
 from edge.records import Evaluation
 from tools.faults_suite.outcome import Bounds, Outcome, Say, Scale
 from tools.faults_suite.station import Station, running
-from tools.faults_suite.traffic import GOOD, Ear, camera_on, listening, send_for
+from tools.faults_suite.traffic import GOOD, Ear, camera_on, listening, overdue_ms, send_for
 
 SLOW_S = 0.02  # a frame in the engine, as of a line of real networks: some 45 frames a second
 DEADLINE_MS, LATE_MS = 200.0, 20.0
@@ -81,7 +81,7 @@ def _late(ear: Ear, sent: list[int], before: int, bounds: Bounds, factor: int) -
     ]
     latest = max(over, default=-DEADLINE_MS)
     bounds.hold(latest <= LATE_MS, f"{factor} times: an OK came {latest:.1f} ms after the deadline")
-    answered = max(((when - sent[(v.frame_seq or 0) - first]) / 1e6 - DEADLINE_MS for when, v in heard), default=0.0)
+    answered = max((overdue_ms(v) for _, v in heard), default=0.0)
     bounds.hold(answered <= LATE_MS, f"{factor} times: a part was answered {answered:.1f} ms after its deadline")
     return latest
 

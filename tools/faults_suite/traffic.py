@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from threading import Thread
 from time import perf_counter_ns
 
@@ -13,9 +13,9 @@ import zmq
 
 from edge.bus.camera import Camera, at_rate
 from edge.bus.sockets import open_socket
-from edge.bus.verdicts import read_verdict
+from edge.bus.verdicts import VerdictInlet, read_verdict
 from edge.records import Verdict
-from tools.faults_suite.station import NAME, Station
+from tools.faults_suite.station import NAME, NotReady, Station
 
 GOOD = np.full((64, 64), 51, np.uint8)
 DEFECTIVE = GOOD.copy()
@@ -96,3 +96,24 @@ def send_for(camera: Camera, seconds: float, rate: float, deadline_ms: float | N
         sent.append(perf_counter_ns())
         camera.send(GOOD, f"t{camera.sent}", deadline_ms=deadline_ms)
     return sent
+
+
+def overdue_ms(verdict: Verdict) -> float:
+    """From its frame's deadline until it was made, on the daemon's own clock: how soon this process is told of it hangs
+    on what else the machine does."""
+    return (verdict.t_verdict_ns - (verdict.deadline_ns or 0)) / 1e6
+
+
+def round_trips(station: Station, camera: Camera, frames: int, rate: float = 0.0) -> list[float]:
+    """Milliseconds from sent to heard, one frame after the other, all in this thread. rate: 0 is as fast as it goes."""
+    waits = []
+    with closing(VerdictInlet(station.verdicts, NAME)) as inlet:
+        time.sleep(SETTLE_S)
+        for number, _ in zip(range(frames), at_rate(rate), strict=False):
+            sent = perf_counter_ns()
+            camera.send(DEFECTIVE if number % 5 == 4 else GOOD, f"t{camera.sent}")
+            if not inlet.poll(5000):
+                raise NotReady(f"no verdict for frame {number} within 5 s; the daemon said: {station.last_words()}")
+            inlet.receive()
+            waits.append((perf_counter_ns() - sent) / 1e6)
+    return waits
