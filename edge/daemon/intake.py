@@ -68,9 +68,8 @@ class Intake:
             self._belt.finish(ticket, undefined("bad_frame", str(error)))
             return
         ticket.deadline_ns = self._clock.deadline_ns(ticket.header, received_ns, self._config.deadline_ms)
-        order = self._sequence.check(
-            ticket.camera, ticket.header
-        )  # first: a frame that is told off has come all the same
+        # First: a frame that is told off below has come all the same.
+        order = self._sequence.check(ticket.camera, ticket.header)
         ticket.missing = order.missing
         if self._metrics and order.kind in ("repeated", "out_of_order"):
             self._metrics.lost(ticket.camera, order.kind)

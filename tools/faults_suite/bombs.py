@@ -10,7 +10,7 @@ from tools.faults_suite.outcome import Bounds, Outcome, Say, Scale
 MOST_MS = 5.0
 
 
-def run(_: Path, __: Path, scale: Scale, say: Say) -> Outcome:
+def run(models: Path, folder: Path, scale: Scale, say: Say) -> Outcome:
     bounds, slowest = Bounds(), 0.0
     for _ in range(scale.of(1, 5, 100)):
         for name in BOMBS:

@@ -8,7 +8,7 @@ from tests.journal.damage import cut_everywhere, fill_two_segments, flip_everywh
 from tools.faults_suite.outcome import Outcome, Say, Scale
 
 
-def run(_: Path, folder: Path, scale: Scale, say: Say) -> Outcome:
+def run(models: Path, folder: Path, scale: Scale, say: Say) -> Outcome:
     """What does not hold is an AssertionError."""
     for name in ("cut", "flipped"):
         fill_two_segments(folder / name)

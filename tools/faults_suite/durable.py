@@ -18,6 +18,7 @@ from tools.faults_suite.traffic import camera_on, round_trips
 DEARER_MS, PER_S = 2.0, 1000.0
 AT_ONCE = 10  # verdicts that wait when the disk is done with the ones before
 RATE = 100.0
+JOURNAL = '[journal]\nfolder = "journal"\nmode = "{mode}"\npictures_mb = 0\n'
 BOUND = "durable at most 2 ms dearer at p99 (or what this disk alone takes), 1,000 verdicts a second"
 
 
@@ -29,18 +30,15 @@ def run(models: Path, folder: Path, scale: Scale, say: Say) -> Outcome:
     with ExitStack() as stack:
         lines = []
         for mode in waits:
-            station = Station(
-                models, folder / mode, f'[journal]\nfolder = "journal"\nmode = "{mode}"\npictures_mb = 0\n'
-            )
+            station = Station(models, folder / mode, JOURNAL.format(mode=mode))
             lines.append((mode, stack.enter_context(running(station)), stack.enter_context(camera_on(station))))
         for number in range(turns):
             for mode, station, camera in lines:
                 round_trips(station, camera, 20)
                 waits[mode].append(percentile(round_trips(station, camera, frames, RATE), 99))
             alone.append(percentile(_disk_alone(folder / "alone", frames), 99))
-            say(
-                f"turn {number + 1} of {turns}: p99 {waits['fast'][-1]:.2f}, {waits['durable'][-1]:.2f} ms, disk {alone[-1]:.2f}"
-            )
+            p99 = f"{waits['fast'][-1]:.2f} ms fast, {waits['durable'][-1]:.2f} durable, the disk alone {alone[-1]:.2f}"
+            say(f"turn {number + 1} of {turns}: p99 {p99}")
     # The median of the turns: what else uses this disk hits a turn, not all of them.
     fast, durable = percentile(waits["fast"], 50), percentile(waits["durable"], 50)
     disk = percentile(alone, 50)
@@ -49,7 +47,8 @@ def run(models: Path, folder: Path, scale: Scale, say: Say) -> Outcome:
     bounds.hold(rate >= PER_S, f"only {rate:.0f} verdicts a second")
     return Outcome(
         f"{turns} turns of {frames} frames",
-        f"p99 {fast:.2f} ms fast, {durable:.2f} durable ({durable - fast:+.2f}; a sync alone {disk:.2f}); {rate:.0f} verdicts/s",
+        f"p99 {fast:.2f} ms fast, {durable:.2f} durable ({durable - fast:+.2f}), the disk alone {disk:.2f}; "
+        f"{rate:.0f} verdicts/s",
         BOUND,
         bounds.missed,
         {"fast_p99_ms": fast, "durable_p99_ms": durable, "disk_p99_ms": disk, "per_s": rate},

@@ -10,7 +10,7 @@ from tools.faults_suite.outcome import Bounds, Outcome, Say, Scale
 GROWN_MB, SLOWEST_S = 16.0, 0.1
 
 
-def run(_: Path, __: Path, scale: Scale, say: Say) -> Outcome:
+def run(models: Path, folder: Path, scale: Scale, say: Say) -> Outcome:
     count, bounds = scale.of(20_000, 500_000, 10_000_000), Bounds()
     grown, slowest, read = hammer(count)
     say(f"{read} of {count} could be read")

@@ -13,9 +13,9 @@ import json
 import os
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from threading import Event, Thread
-from typing import Any
 
 import numpy as np
 
@@ -115,8 +115,8 @@ class Faults:
         self.disk = FaultyDisk()
         self.ahead_ns = 0
 
-    def open_pipeline(self, line: Line, *say: Any) -> Pipeline:
-        pipeline = open_pipeline(line, *say)
+    def open_pipeline(self, line: Line, say: Callable[[str], None]) -> Pipeline:
+        pipeline = open_pipeline(line, say)
         self.gates, self.judges = [], []
         for model in pipeline.models:
             faulty = FaultySession(model.session)
@@ -166,8 +166,8 @@ class Faults:
 def main(config: Path) -> int:
     line, faults = read_line(config), Faults()
     set_up("text", line.config.line)
-    server.open_pipeline = faults.open_pipeline  # type: ignore[attr-defined]  # its own name for it
-    ledger.open_journal = faults.open_journal  # type: ignore[attr-defined]  # as above
+    setattr(server, "open_pipeline", faults.open_pipeline)  # noqa: B010  # its own name for it
+    setattr(ledger, "open_journal", faults.open_journal)  # noqa: B010  # as above
     time.time_ns = faults.time_ns
     Thread(target=faults.listen, daemon=True).start()
     try:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TypeVar
 
-Value = TypeVar("Value", int, float)
+Value = TypeVar("Value")
 Say = Callable[[str], None]
 
 

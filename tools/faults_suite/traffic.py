@@ -89,7 +89,7 @@ def camera_on(station: Station, name: str = "cam0") -> Iterator[Camera]:
 
 def send_for(camera: Camera, seconds: float, rate: float, deadline_ms: float | None = None) -> list[int]:
     """GOOD frames at a line's pace; when each was sent (perf_counter_ns), by its number among these."""
-    began, sent = time.monotonic(), []
+    began, sent = time.monotonic(), list[int]()
     for _ in at_rate(rate):
         if time.monotonic() - began >= seconds:
             return sent

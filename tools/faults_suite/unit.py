@@ -14,7 +14,7 @@ CPU, GPU = 1.5, 2.0
 BOUND = f"at most {CPU} (CPU), {GPU} (GPU)"
 
 
-def run(_: Path, folder: Path, scale: Scale, say: Say) -> Outcome:
+def run(models: Path, folder: Path, scale: Scale, say: Say) -> Outcome:
     bounds, rated = Bounds(), dict[str, float]()
     if shutil.which("systemd-analyze") is None:
         return Outcome("not at all", "systemd-analyze is not here", BOUND)
