@@ -66,7 +66,7 @@ class FrameHeader(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     session: Label
-    seq: int
+    seq: Annotated[int, msgspec.Meta(ge=0, lt=2**62)]
     trigger_id: Label
     shape: tuple[int, ...]
     dtype: Literal["uint8", "uint16"]

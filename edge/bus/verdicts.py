@@ -22,6 +22,7 @@ Kind = TypeVar("Kind", Verdict, PartVerdict, Alarm, JournalState)
 
 VERDICT_BYTES = 4 * 1024 * 1024
 HIGH_WATER = 100_000
+UNREAD = 5_000  # for each subscriber; what twenty that stall may keep of the daemon's memory hangs on it
 
 
 def verdict_topic(verdict: Verdict) -> bytes:
@@ -56,7 +57,7 @@ class VerdictOutlet:
     def __init__(self, address: str, guard: Guard | None = None) -> None:
         """Bind. guard: lets in whom the line allows; None: everyone. Raises BusError."""
         curve = guard.curve("verdicts") if guard else None
-        self._socket = open_socket(zmq.PUB, address, bind=True, high_water=HIGH_WATER, curve=curve)
+        self._socket = open_socket(zmq.PUB, address, bind=True, high_water=UNREAD, curve=curve)
         self._guard, self._revocations = guard, guard.revocations("verdicts") if guard else 0
 
     def publish(self, topic: bytes, body: bytes) -> None:
@@ -74,7 +75,7 @@ class VerdictOutlet:
         """
         if self._guard and self._guard.revocations("verdicts") != self._revocations:
             self._revocations = self._guard.revocations("verdicts")
-            self._socket = open_anew(self._socket, high_water=HIGH_WATER, curve=self._guard.curve("verdicts"))
+            self._socket = open_anew(self._socket, high_water=UNREAD, curve=self._guard.curve("verdicts"))
 
 
 class VerdictInlet:

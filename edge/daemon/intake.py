@@ -68,10 +68,7 @@ class Intake:
             self._belt.finish(ticket, undefined("bad_frame", str(error)))
             return
         ticket.deadline_ns = self._clock.deadline_ns(ticket.header, received_ns, self._config.deadline_ms)
-        if not self._rate.allows(ticket.camera, received_ns):
-            said = f"{ticket.camera} sends more than {self._config.limits.frames_per_s:g} frames/s"
-            self._belt.finish(ticket, undefined("overload", said))
-            return
+        # First: a frame that is told off below has come all the same.
         order = self._sequence.check(ticket.camera, ticket.header)
         ticket.missing = order.missing
         if self._metrics and order.kind in ("repeated", "out_of_order"):
@@ -80,6 +77,9 @@ class Intake:
             log.warning("%s %s: the same frame came again; it has its verdict", ticket.camera, ticket.header.trigger_id)
         elif order.kind in ("wrong_trigger", "old_session"):
             self._belt.finish(ticket, undefined(order.kind, _why(order, ticket.header)))
+        elif not self._rate.allows(ticket.camera, received_ns):
+            said = f"{ticket.camera} sends more than {self._config.limits.frames_per_s:g} frames/s"
+            self._belt.finish(ticket, undefined("overload", said))
         else:
             ticket.data = parts[2]
             self._belt.enter(ticket)

@@ -15,6 +15,7 @@ from edge.bus.replay import ReplayService
 from edge.bus.verdicts import VerdictOutlet, message
 from edge.config import Line
 from edge.errors import JournalError
+from edge.journal.entries import JournalState
 from edge.journal.flusher import Flusher
 from edge.journal.reader import Reader
 from edge.journal.writer import Journal, open_journal
@@ -91,7 +92,9 @@ class Kept:
 
     def tick(self) -> None:
         """The journal's state, once a second and whenever it changes."""
-        state = self.journal.state
+        self._tell(self.journal.state)
+
+    def _tell(self, state: JournalState) -> None:
         if state.writing is not self._writing or time.monotonic() - self._told >= STATE_S:
             self._told, self._writing = time.monotonic(), state.writing
             self._outlet.publish(*message(state))
@@ -152,6 +155,7 @@ class Fast(Kept):
 
     def publish(self, told: Sequence[Told]) -> list[Told]:
         state = self.journal.state
+        self._tell(state)  # what verdicts are refused for is said, even where the disk is sound again by the next tick
         published = []
         for verdict in told:
             placed = msgspec.structs.replace(verdict, journal=self.journal.next_position)

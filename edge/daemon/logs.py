@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import select
 import sys
 from datetime import UTC, datetime
 from typing import Literal, TextIO
@@ -16,6 +17,7 @@ Form = Literal["text", "json"]
 
 # What a record may be about, given as `extra=about(verdict)`.
 FIELDS = ("camera", "surface", "trigger_id", "part_id", "verdict_id", "reason")
+STDERR = 2
 # sd-daemon(3)
 PRIORITIES = {logging.CRITICAL: 2, logging.ERROR: 3, logging.WARNING: 4, logging.INFO: 6, logging.DEBUG: 7}
 
@@ -54,9 +56,41 @@ class JournalFormatter(logging.Formatter):
         return "\n".join(f"<{priority}>{text}" for text in super().format(record).split("\n"))
 
 
+class NeverWaits(logging.Handler):
+    """To stderr as long as somebody reads it there: a log that is not read must not stop the line. What found no room
+    is left out, and the next line that finds some says how many were."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._left_out = 0
+        self._room = select.poll()
+        self._room.register(STDERR, select.POLLOUT)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if self._left_out and self._written(self._say_left_out()):
+            self._left_out = 0
+        if self._left_out or not self._written(record):
+            self._left_out += 1
+
+    def _say_left_out(self) -> logging.LogRecord:
+        text = "%d log lines that nobody read are left out"
+        return logging.LogRecord("edge", logging.WARNING, __file__, 0, text, (self._left_out,), None)
+
+    def _written(self, record: logging.LogRecord) -> bool:
+        data = f"{self.format(record)}\n".encode(errors="backslashreplace")
+        try:
+            for start in range(0, len(data), select.PIPE_BUF):  # poll promises room for so much, no more
+                if not self._room.poll(0):
+                    return False
+                os.write(STDERR, data[start : start + select.PIPE_BUF])
+        except OSError:  # whoever read it has gone
+            return False
+        return True
+
+
 def set_up(form: Form, line: str, verbose: bool = False) -> None:
     """Log to stderr from here on. line: the line's name."""
-    handler = logging.StreamHandler(sys.stderr)
+    handler = NeverWaits()
     handler.setFormatter(formatter(form, line, to_journal(sys.stderr)))
     logging.basicConfig(level=logging.DEBUG if verbose else logging.INFO, handlers=[handler], force=True)
 

@@ -132,10 +132,16 @@ class Publisher(Thread):
 
     def _verdict(self, ticket: Ticket) -> Verdict:
         """Late is never OK, and never NotOK: nobody acts on it in time."""
+        seq, self.seq, self.missing = self.seq, self.seq + 1, self.missing + ticket.missing
+        verdict = self._made(ticket, seq)
+        if ticket.expired(perf_counter_ns()) and verdict.evaluation != Evaluation.UNDEFINED:
+            verdict = self._made(ticket, seq)  # another thread had the processor meanwhile, for milliseconds
+        return verdict
+
+    def _made(self, ticket: Ticket, seq: int) -> Verdict:
         now = perf_counter_ns()
         if ticket.expired(now) and ticket.inspection.evaluation is not Evaluation.UNDEFINED:
             ticket.inspection = undefined("late", "the frame's deadline passed while it was inspected")
-        seq, self.seq, self.missing = self.seq, self.seq + 1, self.missing + ticket.missing
         deadline = None if ticket.deadline_ns is None else self._clock.realtime_ns(ticket.deadline_ns)
         inspection = ticket.inspection
         inspection.times_ns = {**ticket.times_ns, **inspection.times_ns, "total": now - ticket.received_ns}

@@ -31,6 +31,7 @@ log = logging.getLogger("edge")
 LOOK_S = 0.05
 MOST_REPLACED, WITHIN_S = 5, 600.0  # more often, and a new process is a better start
 GOLDEN_S = 60.0
+WRITE_S, HANG_S = 5.0, 1.0  # at the end: for a slow disk to take what was answered; for threads to leave the engines
 FAILURES = 3  # of an engine in a row, until it is opened anew
 
 
@@ -162,11 +163,15 @@ class Supervisor:
         self._crew.stop()
         while belt.depths()["open"] and self._crew.belt.engines.ticket and time.monotonic() < until:
             time.sleep(0.005)
+        if self._crew.leading.acquire(timeout=HANG_S):  # whoever has just taken a frame off the bus has entered it now
+            self._crew.leading.release()
         belt.refuse_all("stopped", "the line was stopped before the frame was inspected")
         self._publisher.stop()
         threads: list[Thread] = [self._publisher, *self._crew.workers]
-        for thread in threads:
-            thread.join(1.0)
+        self._publisher.join(max(WRITE_S, until - time.monotonic()))
+        until = time.monotonic() + HANG_S
+        for worker in self._crew.workers:
+            worker.join(max(0.0, until - time.monotonic()))
         left = [thread.name for thread in threads if thread.is_alive()]
         if not left:
             self.swaps.close()

@@ -20,7 +20,8 @@ from edge.records import Evaluation, Frame, FrameHeader, Reason
 Engines = TypeVar("Engines")
 
 READY = 2  # frames that are decoded ahead of the engines
-TICK_S = 0.01  # how late a deadline may be noticed
+TICK_S = 0.01  # how late the deadline of a frame that came meanwhile may be noticed
+JUST_AFTER_S = 0.0002
 
 
 @dataclass(slots=True, eq=False)
@@ -185,11 +186,17 @@ class Belt(Generic[Engines]):
         for the first. Each ticket is collected once."""
         with self._lock:
             if not self._done:
-                self._to_publish.wait(TICK_S)
+                self._to_publish.wait(self._calm_s())
             now = time.perf_counter_ns()
             for ticket in [ticket for ticket in self._open.values() if not ticket.decided and ticket.expired(now)]:
                 self._decide(ticket, undefined("late", "the frame's deadline passed before it was inspected"))
             return self._collect()
+
+    def _calm_s(self) -> float:
+        """How long no deadline passes, by what is known now."""
+        due = [ticket.deadline_ns for ticket in self._open.values() if ticket.deadline_ns and not ticket.decided]
+        until_s = (min(due) - time.perf_counter_ns()) / 1e9 if due else TICK_S
+        return max(0.0, min(TICK_S, until_s + JUST_AFTER_S))
 
     def _collect(self) -> list[Ticket]:
         collected = list(self._done)

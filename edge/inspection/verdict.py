@@ -10,6 +10,8 @@ from edge.inspection.pipeline import Inspection
 from edge.inspection.regions import worst
 from edge.records import Evaluation, FrameHeader, Verdict
 
+DETAIL = 1000  # characters: subscribers read no text of more than 4 KiB, and an engine's own may have any length
+
 
 def make_verdict(
     line: Line,
@@ -42,7 +44,7 @@ def make_verdict(
         t_capture_ns=header.t_capture_ns if header else None,
         evaluation=int(inspection.evaluation),
         reason=inspection.reason,
-        detail=inspection.detail or (admission.why if admission else ""),
+        detail=(inspection.detail or (admission.why if admission else ""))[:DETAIL],
         fail_safe=inspection.evaluation in (Evaluation.UNDEFINED, Evaluation.NOT_DECIDABLE),
         surface=inspection.surface,
         surface_score=admission.distance / admission.threshold if admission else None,

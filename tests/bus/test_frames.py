@@ -167,6 +167,8 @@ GOOD = msgpack.unpackb(pack_header(claims(GREY, GREY.tobytes())))
         (b"\x81\xa5shape\xdd\xff\xff\xff\xff", "msgpack"),
         (msgpack.packb([1, 2]), "header"),
         (msgpack.packb({**GOOD, "seq": "seven"}), "seq"),
+        (msgpack.packb({**GOOD, "seq": -1}), "seq"),  # a gap from the least number to the greatest is no number
+        (msgpack.packb({**GOOD, "seq": 2**64 - 1}), "seq"),
         (msgpack.packb({**GOOD, "v": 99}), "v = 99"),
         (msgpack.packb({**GOOD, "dtype": "float32"}), "dtype"),
         (msgpack.packb({**GOOD, "encoding": "gif"}), "encoding"),

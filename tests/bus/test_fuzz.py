@@ -112,17 +112,24 @@ def mutated(draw: random.Random) -> bytes:
     return bytes(data) * draw.choice([1, 1, 1, 20])
 
 
-def test_two_hundred_thousand_headers_take_no_memory_and_no_long_time() -> None:
+def hammer(count: int) -> tuple[int, float, int]:
+    """So many hostile headers. Returns the bytes that memory grew by, the slowest's seconds of this thread, and how
+    many could be read."""
     draw = random.Random(7)
     for _ in range(5000):
         read_message(b"frame/l/c", mutated(draw), PIXELS)
     before, slowest, read = resident(), 0.0, 0
-    for _ in range(200_000):
+    for _ in range(count):
         header = mutated(draw)
         started = time.thread_time()
         read += read_message(b"frame/l/c", header, PIXELS)
         slowest = max(slowest, time.thread_time() - started)
-    assert resident() - before < 16 << 20
+    return resident() - before, slowest, read
+
+
+def test_two_hundred_thousand_headers_take_no_memory_and_no_long_time() -> None:
+    grown, slowest, read = hammer(200_000)
+    assert grown < 16 << 20
     assert slowest < 0.1 and 0 < read < 200_000
 
 
@@ -154,8 +161,8 @@ BOMBS: dict[str, bytes] = {
 }
 
 
-@pytest.mark.parametrize("name", BOMBS)
-def test_a_bomb_is_refused_from_its_header_within_5_ms(name: str) -> None:
+def refusal_s(name: str) -> float:
+    """Seconds that it takes, the median of nine."""
     data = BOMBS[name]
     encoding = "png" if data[1:4] == b"PNG" else "jpeg"
     said = GOOD | {"encoding": encoding, "nbytes": len(data), "shape": [256, 256]}
@@ -166,7 +173,12 @@ def test_a_bomb_is_refused_from_its_header_within_5_ms(name: str) -> None:
         with pytest.raises(FrameError, match=r"own header|damaged|not a whole"):
             read_frame(header, memoryview(data), Limits())
         taken.append(time.perf_counter() - started)
-    assert statistics.median(taken) < 0.005
+    return statistics.median(taken)
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_a_bomb_is_refused_from_its_header_within_5_ms(name: str) -> None:
+    assert refusal_s(name) < 0.005
 
 
 @pytest.mark.parametrize("progressive", [False, True])

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+from pathlib import Path
+
 import msgpack
 import msgspec
 import pytest
+import zmq
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.bus.verdicts import Continuity, read_verdict, verdict_topic
+from edge.bus.sockets import open_socket
+from edge.bus.verdicts import Continuity, VerdictOutlet, read_verdict, verdict_topic
 from edge.errors import BusError
 from edge.records import Defect, Evaluation, Verdict
 
@@ -60,3 +65,17 @@ def test_gaps_repeats_and_restarts_are_counted() -> None:
     assert [continuity.check(verdict(seq)) for seq in (5, 6, 9, 8, 10)] == [0, 0, 2, 0, 0]
     assert continuity.check(verdict(0, session="b")) == 0
     assert (continuity.lost, continuity.repeated, continuity.restarts) == (2, 1, 1)
+
+
+def test_what_a_stalled_subscriber_may_keep_of_the_memory_has_an_end(tmp_path: Path) -> None:
+    address, body = f"ipc://{tmp_path}/verdicts", bytes(1500)
+    with closing(VerdictOutlet(address)) as outlet, open_socket(zmq.SUB, address, bind=False, high_water=1) as stalled:
+        stalled.subscribe(b"")
+        assert not stalled.poll(300)  # the subscription travels as well
+        for _ in range(20_000):
+            outlet.publish(b"verdict/l1/pill/1", body)
+        kept = 0
+        while stalled.poll(300):
+            stalled.recv_multipart()
+            kept += 1
+    assert 0 < kept < 10_000

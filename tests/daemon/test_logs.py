@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import logging
 import os
+import select
 import socket
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -128,6 +130,30 @@ def test_the_daemon_writes_objects_only(small_line: Line, tmp_path: Path) -> Non
     told = [json.loads(row) for row in said.splitlines()]
     assert told and all(row["line"] == "small" for row in told)
     assert [row["message"] for row in told if row["level"] == "warning"], said
+
+
+UNREAD = """
+import logging
+from edge.daemon.logs import set_up
+set_up("json", "small")
+for number in range(10_000):
+    logging.getLogger("edge").warning("line %d", number)
+print("done", flush=True)
+input()
+logging.getLogger("edge").warning("the last")
+"""
+
+
+def test_a_log_that_nobody_reads_stops_nothing_and_says_what_it_left_out() -> None:
+    command = [sys.executable, "-c", UNREAD]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdin and process.stdout and process.stderr
+        assert select.select([process.stdout], [], [], 20)[0], "it waits for who reads its log"
+        kept = process.stderr.read1(1 << 20).count(b"\n")
+        said = process.communicate(b"\n", timeout=20)[1]
+    *_, told, last = [json.loads(row)["message"] for row in said.splitlines()]
+    assert 100 < kept < 10_000 and process.returncode == 0
+    assert (told, last) == (f"{10_000 - kept} log lines that nobody read are left out", "the last")
 
 
 def test_another_form_is_refused(small_line: Line) -> None:

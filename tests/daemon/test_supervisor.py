@@ -181,6 +181,13 @@ def test_an_engine_that_fails_again_and_again_is_opened_anew(station: Station, f
     assert station.next().evaluation == Evaluation.OK
 
 
+def test_however_much_an_engine_says_as_it_fails_subscribers_can_read_it(station: Station) -> None:
+    station.faulty.failure = EngineError("\N{SNOWMAN}" * 100_000)
+    station.send()
+    verdict = station.next()
+    assert verdict.reason == "engine_failed" and verdict.detail.startswith("\N{SNOWMAN}" * 100)
+
+
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_thread_of_the_engines_that_dies_is_replaced(station: Station) -> None:
     station.faulty.failure = SystemExit()

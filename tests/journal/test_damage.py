@@ -4,48 +4,22 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import msgspec
 import pytest
 
-from edge.journal.format import Record, read_header, scan
 from edge.journal.reader import read_records
 from edge.journal.segments import segments
 from edge.journal.verify import check, verify_journal
 from edge.journal.writer import Journal
-from tests.journal.journals import LINE, config, messages, open_journal
-
-COUNT = 6
-
-
-def fill(journal: Journal, count: int) -> list[tuple[bytes, bytes]]:
-    """As small as a record can be and still tell its time, so that each of its bytes can be tried."""
-    sent = []
-    for _ in range(count):
-        body = msgspec.msgpack.encode({"t_verdict_ns": 10**18 + journal.next_position})
-        sent.append((b"verdict/l1/-/1", body))
-        journal.append(*sent[-1])
-        journal.commit()
-    return sent
+from tests.journal.damage import COUNT, cut_everywhere, fill, fill_two_segments, flip_everywhere, records_of
+from tests.journal.journals import config, messages, open_journal
 
 
 @pytest.fixture
 def two_segments(tmp_path: Path) -> Path:
     """Each of `COUNT` verdicts, by two daemons one after the other."""
     folder = tmp_path / "journal"
-    for _ in range(2):
-        journal = open_journal(folder)
-        fill(journal, COUNT)
-        journal.close()
+    fill_two_segments(folder)
     return folder
-
-
-def records_of(path: Path) -> list[Record]:
-    data = path.read_bytes()
-    header = read_header(data)
-    assert header is not None and header.line == LINE
-    found = [item for item in scan(data, header.first, header.chain) if isinstance(item, Record)]
-    assert len(found) == COUNT
-    return found
 
 
 def test_a_whole_journal_has_no_fault(two_segments: Path) -> None:
@@ -56,37 +30,11 @@ def test_a_whole_journal_has_no_fault(two_segments: Path) -> None:
 
 
 def test_cut_at_every_byte_of_the_last_segment_nothing_synced_before_is_lost(two_segments: Path) -> None:
-    kept = messages(two_segments)
-    last = segments(two_segments)[-1].path
-    data, ends = last.read_bytes(), [record.end for record in records_of(last)]
-    for cut in range(len(data)):
-        for torn in two_segments.glob("*.torn"):
-            torn.unlink()
-        last.write_bytes(data[:cut])
-        whole = COUNT + sum(end <= cut for end in ends)
-        journal = open_journal(two_segments)
-        assert journal.next_position == journal.durable == whole, cut
-        assert messages(two_segments) == kept[:whole]
-        (sent,) = fill(journal, 1)
-        assert messages(two_segments) == [*kept[:whole], sent]
-        journal.close()
-        assert not check(two_segments).faults, cut
-        for segment in segments(two_segments)[1:]:
-            segment.path.unlink()
+    assert cut_everywhere(two_segments) > 300
 
 
 def test_each_byte_flipped_is_found_and_costs_its_own_record_alone(two_segments: Path) -> None:
-    kept = messages(two_segments)
-    for number, segment in enumerate(segments(two_segments)):
-        data, records = segment.path.read_bytes(), records_of(segment.path)
-        for place in range(len(data)):
-            segment.path.write_bytes(data[:place] + bytes([data[place] ^ (1 << place % 8)]) + data[place + 1 :])
-            (fault, *_) = check(two_segments).faults
-            hit = [record.number for record in records if record.offset <= place < record.end]
-            assert fault.segment == segment.path.name
-            assert [fault.record] == hit or (not hit and fault.offset == 0), (number, place)
-            assert messages(two_segments) == [sent for index, sent in enumerate(kept) if index not in hit]
-        segment.path.write_bytes(data)
+    assert flip_everywhere(two_segments, 1) > 600
 
 
 def test_what_was_torn_is_kept_beside_the_segment_and_named(two_segments: Path) -> None:
