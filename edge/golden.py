@@ -30,11 +30,17 @@ def golden_key(graph: Graph, output: str) -> str:
 
 
 def check_golden(bundle: Bundle, graph: Graph, session: Session) -> float:
-    """Run the golden frame; the largest difference from the expected outputs, as a share of their range.
+    """Read the golden frame and run it, as `compare_golden` does. Raises BundleError, EngineError."""
+    return compare_golden(bundle, graph, session, *read_golden(bundle, graph))
+
+
+def compare_golden(
+    bundle: Bundle, graph: Graph, session: Session, frame: NDArray[np.uint8], expected: list[Floats]
+) -> float:
+    """The largest difference from the expected outputs, as a share of their range.
 
     Raises BundleError where the outputs contradict the manifest or are further away than TOLERANCE, EngineError.
     """
-    frame, expected = read_golden(bundle, graph)
     outputs = session.run(golden_batch(frame, bundle.manifest.input))
     where = f"{bundle.where(graph)} on {session.engine}"
     _check_shapes(where, bundle.manifest, outputs, expected)

@@ -25,12 +25,14 @@ class Inspector:
 
     def inspect(self, ticket: Ticket) -> Inspection:
         """Whatever the engines raise, the part is answered and the line goes on."""
-        assert ticket.frame is not None
+        frame = ticket.frame
+        if frame is None:
+            return undefined("late", "it has been answered this moment")
         self._began_ns, self.ticket = perf_counter_ns(), ticket
         ticket.line = self.line
         ticket.times_ns["queue"] = self._began_ns - ticket.received_ns - ticket.times_ns["decode"]
         try:
-            inspection = self.pipeline.inspect(ticket.frame)
+            inspection = self.pipeline.inspect(frame)
         except Exception as error:
             log.exception("%s: the inspection failed", ticket.camera)
             inspection = undefined("engine_failed", f"{type(error).__name__}: {error}")

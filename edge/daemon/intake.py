@@ -95,14 +95,16 @@ class Intake:
 
     def decode(self, ticket: Ticket) -> None:
         started = perf_counter_ns()
-        assert ticket.header is not None and ticket.data is not None
+        header, data = ticket.header, ticket.data
+        if header is None or data is None:
+            return  # it has been answered this moment
         try:
-            ticket.frame = read_frame(ticket.header, ticket.data, self._config.limits)
+            ticket.frame = read_frame(header, data, self._config.limits)
         except FrameError as error:
             self._belt.finish(ticket, undefined("bad_frame", str(error)))
             return
         except MemoryError:
-            self._belt.finish(ticket, undefined("bad_frame", f"no memory for {list(ticket.header.shape)} pixels"))
+            self._belt.finish(ticket, undefined("bad_frame", f"no memory for {list(header.shape)} pixels"))
             return
         finally:
             ticket.times_ns["decode"] = perf_counter_ns() - started

@@ -31,8 +31,9 @@ class PartDesk:
         against the part."""
         return [self._verdict(answer) for answer in self._parts.add(verdict, received_ns)]
 
-    def expire(self) -> list[PartVerdict]:
-        return [self._verdict(answer) for answer in self._parts.expire(perf_counter_ns())]
+    def expire(self, oldest_ns: int) -> list[PartVerdict]:
+        """oldest_ns: when the oldest frame that is under way was received: it may belong to a part that waits."""
+        return [self._verdict(answer) for answer in self._parts.expire(oldest_ns)]
 
     def close(self) -> list[PartVerdict]:
         return [self._verdict(answer) for answer in self._parts.close()]

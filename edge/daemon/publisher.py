@@ -102,7 +102,7 @@ class Publisher(Thread):
             for ticket, verdict in zip(tickets, published, strict=True):
                 self._after(ticket, verdict)
             if self._parts:
-                self._publish_parts(self._parts.expire())
+                self._publish_parts(self._parts.expire(self._belt.oldest_ns()))
             self._ledger.tick()
             self._verdicts.shut_out_revoked()
 
@@ -119,8 +119,9 @@ class Publisher(Thread):
             self._gallery.see(ticket, verdict)
         if self._drift and ticket.frame is not None:
             self._alarm(self._drift.see(ticket.camera, ticket.frame, ticket.inspection))
-        if self.shadow and ticket.frame is not None:
-            self.shadow.see(ticket.frame, ticket.inspection)
+        shadow = self.shadow
+        if shadow and ticket.frame is not None:
+            shadow.see(ticket.frame, ticket.inspection)
         ticket.frame = ticket.data = None
 
     def _alarm(self, alarms: list[Alarm]) -> None:

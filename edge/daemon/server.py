@@ -25,6 +25,7 @@ from edge.daemon.supervisor import Supervisor
 from edge.daemon.ticket import Belt
 from edge.daemon.worker import Crew
 from edge.drift.drift import open_drift
+from edge.errors import EdgeError
 from edge.inspection.assemble import open_pipeline
 from edge.inspection.certified import certified, check_running
 from edge.inspection.pipeline import Pipeline
@@ -62,8 +63,11 @@ def run(line: Line) -> None:
     if metrics:
         metrics.ready(True)
     notify.ready(f"inspecting line {config.line}")
+    fault: EdgeError | None = None
     try:
         supervisor.watch(stopping)
+    except EdgeError as error:
+        fault = error
     finally:
         notify.stopping()
         left = supervisor.stop(LAST_FRAMES_S)
@@ -72,7 +76,9 @@ def run(line: Line) -> None:
                 end.close()
         log.info("line %s: %d verdicts, %d frames missing", config.line, publisher.seq, publisher.missing)
     if left:
-        _leave_behind(left)
+        _leave_behind(left, fault)
+    if fault:
+        raise fault
 
 
 def open_engines(line: Line) -> Pipeline:
@@ -86,12 +92,14 @@ def open_engines(line: Line) -> Pipeline:
     return pipeline
 
 
-def _leave_behind(threads: list[str]) -> None:
+def _leave_behind(threads: list[str], fault: EdgeError | None) -> None:
     """A thread that hangs inside an engine would keep the process from ending."""
     log.warning("still inside an engine at the end: %s", ", ".join(threads))
+    if fault:
+        log.error("%s", fault)
     time.sleep(1.0)  # what was published is sent by then (edge.bus.sockets)
     sys.stderr.flush()
-    os._exit(0)
+    os._exit(fault.exit_code if fault else 0)
 
 
 def _serve_metrics(port: int) -> Metrics:

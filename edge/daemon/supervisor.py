@@ -20,8 +20,9 @@ from edge.daemon.shadow import Trial
 from edge.daemon.swap import Swaps
 from edge.daemon.ticket import undefined
 from edge.daemon.worker import WORKERS, Crew
-from edge.errors import BusError, EdgeError, EngineError
-from edge.golden import check_golden
+from edge.errors import BundleError, BusError, EdgeError, EngineError
+from edge.golden import compare_golden, read_golden
+from edge.inspection.model import Model
 from edge.inspection.pipeline import Pipeline
 
 if TYPE_CHECKING:
@@ -88,10 +89,10 @@ class Supervisor:
         models = inspector.pipeline.models
         model = models[self._golden % len(models)]
         try:
-            check_golden(model.bundle, model.graph, model.session)
-        except EdgeError as error:
-            inspector.failed = FAILURES
-            log.error("idle, and no longer right: %s", error)
+            if why := golden_fault(model):
+                log.error("idle, and no longer right: %s", why)
+                self._crew.belt.hold()  # no frame goes to them until they are replaced
+                inspector.failed = FAILURES
         finally:
             self._crew.belt.give_back(inspector)
 
@@ -123,12 +124,14 @@ class Supervisor:
         log.error("%s; others take their place", why)
         notify.status(why)
         belt.hold()
-        if old.ticket is not None:
-            belt.finish(old.ticket, undefined("engine_failed", why))
+        ticket = old.ticket
+        if ticket is not None:
+            belt.finish(ticket, undefined("engine_failed", why))
         new = self.swaps.take_back() or self._open_anew(old, why)
         belt.replace(new)
         self.swaps.retire(old)
         if belt.in_use(old):
+            self._crew.bury()
             self._crew.add()  # for the one that hangs, or is dead
         self._crew.intake.wake()
         if self._metrics:
@@ -163,17 +166,30 @@ class Supervisor:
         self._crew.stop()
         while belt.depths()["open"] and self._crew.belt.engines.ticket and time.monotonic() < until:
             time.sleep(0.005)
-        if self._crew.leading.acquire(timeout=HANG_S):  # whoever has just taken a frame off the bus has entered it now
-            self._crew.leading.release()
+        ended = time.monotonic() + HANG_S
+        for worker in self._crew.workers:  # whoever has just taken a frame off the bus enters it, or answers it
+            worker.join(max(0.0, ended - time.monotonic()))
         belt.refuse_all("stopped", "the line was stopped before the frame was inspected")
         self._publisher.stop()
-        threads: list[Thread] = [self._publisher, *self._crew.workers]
         self._publisher.join(max(WRITE_S, until - time.monotonic()))
-        until = time.monotonic() + HANG_S
-        for worker in self._crew.workers:
-            worker.join(max(0.0, until - time.monotonic()))
+        threads: list[Thread] = [self._publisher, *self._crew.workers]
         left = [thread.name for thread in threads if thread.is_alive()]
         if not left:
             self.swaps.close()
             belt.engines.pipeline.close()
         return left
+
+
+def golden_fault(model: Model) -> str:
+    """Why its engine is no longer right; empty where it is, or where the files have changed: those are tried anew."""
+    bundle = model.full or model.bundle
+    try:
+        golden = read_golden(bundle, model.graph)
+    except BundleError as error:
+        log.warning("the golden frame cannot be asked: %s", error)
+        return ""
+    try:
+        compare_golden(bundle, model.graph, model.session, *golden)
+    except EdgeError as error:
+        return str(error)
+    return ""

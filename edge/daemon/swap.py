@@ -17,7 +17,7 @@ from edge.daemon.inspector import Inspector
 from edge.daemon.publisher import Publisher
 from edge.daemon.shadow import Outcome, Shadow, Trial
 from edge.daemon.worker import Crew
-from edge.drift.drift import open_drift
+from edge.drift.drift import Drift, open_drift
 from edge.errors import ConfigError, EdgeError
 from edge.inspection.pipeline import Pipeline
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("edge")
 PROBATION_S = 60.0  # after which the engines of before are closed
+HANGS_NS = 1_000_000_000
 LOOK_S = 2.0  # at the bundles' files
 SWAPPED = ("bundles", "gate", "engine", "device", "threads", "judges")  # all else takes a start
 
@@ -55,7 +56,8 @@ class Swaps:
 
     def look(self) -> None:
         if self._now is not None:
-            if self._now[0].outcome is not None:
+            hangs = self._crew.belt.engines.busy_ns > HANGS_NS  # the supervisor sees to that first
+            if self._now[0].outcome is not None and not hangs:
                 self._end(*self._now, self._now[0].outcome)
         elif not self._asked.empty():
             self._begin(*self._asked.get())
@@ -64,6 +66,9 @@ class Swaps:
         if self._former is not None and time.monotonic() > self._until:
             self.retire(self._former)
             self._former = None
+        self._close_retired()
+
+    def _close_retired(self) -> None:
         for old in [old for old in self._retired if not self._crew.belt.in_use(old)]:
             self._retired.remove(old)
             old.pipeline.close()
@@ -73,7 +78,13 @@ class Swaps:
         former, self._former = self._former, None
         if former is not None:
             former.failed = 0
-            self._adopt(former)
+            try:
+                drift = drift_of(former)
+            except EdgeError as error:
+                log.error("drift is not watched any more: %s", error)
+                drift = None
+            self._adopt(former, drift)
+            self._known = self._seen = stamps(former)  # what has just failed is not tried again by itself
         return former
 
     def retire(self, old: Inspector) -> None:
@@ -81,9 +92,12 @@ class Swaps:
         self._retired.append(old)
 
     def close(self) -> None:
-        """All that was replaced and lets itself be closed."""
-        self._until = 0.0
-        self.look()
+        """The line stops: all that was replaced and lets itself be closed; who waits for an answer gets it."""
+        if self._former is not None:
+            self.retire(self._former)
+        self._close_retired()
+        if self._now is not None:
+            self._say(self._now[1], Outcome("refused: the line was stopped"))
 
     def _begin(self, trial: Trial, answer: Future[Outcome]) -> None:
         running = self._crew.belt.engines
@@ -101,19 +115,25 @@ class Swaps:
     def _end(self, shadow: Shadow, answer: Future[Outcome], outcome: Outcome) -> None:
         self._now, self._publisher.shadow = None, None
         if outcome.inspector is not None:
+            try:
+                drift = drift_of(outcome.inspector)
+            except EdgeError as error:
+                self.retire(outcome.inspector)
+                outcome = Outcome(f"refused: {error}")
+        if outcome.inspector is not None:
             if self._former is not None:
                 self.retire(self._former)
             self._former, self._until = self._crew.belt.engines, time.monotonic() + PROBATION_S
-            self._adopt(outcome.inspector)
+            self._adopt(outcome.inspector, drift)
             self._crew.belt.replace(outcome.inspector)
+            self._known = self._seen = stamps(outcome.inspector)
         self._say(answer, outcome)
 
-    def _adopt(self, inspector: Inspector) -> None:
+    def _adopt(self, inspector: Inspector, drift: Drift | None) -> None:
         """What else goes by the line's file and its models."""
-        models = inspector.pipeline.models
-        self._publisher.adopt(inspector.line, open_drift(inspector.line, models, log.warning))
+        self._publisher.adopt(inspector.line, drift)
         if self._metrics:
-            self._metrics.graphs(models)
+            self._metrics.graphs(inspector.pipeline.models)
 
     def _say(self, answer: Future[Outcome], outcome: Outcome) -> None:
         done = outcome.inspector is not None
@@ -129,6 +149,11 @@ class Swaps:
             self._known = now
             log.info("a bundle was changed; it is tried")
             self.ask(Trial())
+
+
+def drift_of(inspector: Inspector) -> Drift | None:
+    """Raises ConfigError where the line's reference cannot be read."""
+    return open_drift(inspector.line, inspector.pipeline.models, log.warning)
 
 
 def stamps(inspector: Inspector) -> Stamps:

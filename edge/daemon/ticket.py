@@ -77,7 +77,7 @@ class Belt(Generic[Engines]):
         with self._lock:
             self._open[ticket.number] = ticket
             self._waiting.setdefault(ticket.camera, deque()).append(ticket)
-            if sum(map(len, self._waiting.values())) > self.most:
+            if sum(map(len, self._waiting.values())) + len(self._done) > self.most:
                 self._refuse_one()
 
     def _refuse_one(self) -> None:
@@ -178,6 +178,8 @@ class Belt(Generic[Engines]):
 
     def _decide(self, ticket: Ticket, inspection: Inspection) -> None:
         ticket.inspection, ticket.decided = inspection, True
+        if ticket.frame is None:
+            ticket.data = None  # nobody decodes it any more
         self._open[ticket.number] = ticket
         self._done.append(ticket)
 
@@ -210,6 +212,12 @@ class Belt(Generic[Engines]):
         with self._lock:
             for ticket in [ticket for ticket in self._open.values() if not ticket.decided]:
                 self._decide(ticket, undefined(reason, detail))
+
+    def oldest_ns(self) -> int:
+        """When the oldest ticket that is not answered was received; now, where there is none."""
+        with self._lock:
+            now = time.perf_counter_ns()
+            return min((ticket.received_ns for ticket in self._open.values()), default=now)
 
     def depths(self) -> dict[str, int]:
         """Tickets in each queue, and those that are not answered."""

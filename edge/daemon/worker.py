@@ -30,6 +30,11 @@ class Crew:
             self.workers.append(Worker(self))
             self.workers[-1].start()
 
+    def bury(self) -> None:
+        """Those that have died are nobody's any more."""
+        with self._changing:
+            self.workers = [worker for worker in self.workers if worker.is_alive()]
+
     def dismiss(self, worker: Worker) -> bool:
         """One that came back from where it hung finds another in its place."""
         with self._changing:

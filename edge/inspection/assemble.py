@@ -121,7 +121,8 @@ def open_judge(judge: JudgeConfig, models: dict[str, Model]) -> Judge:
     Raises BundleError where a bundle is not fit for its kind, or lacks the mode that is asked for.
     """
     if judge.mode == "dense":
-        models = {name: replace(models[name], bundle=models[name].bundle.dense()) for name in judge.bundles}
+        whole = {name: models[name] for name in judge.bundles}
+        models = {name: replace(model, bundle=model.bundle.dense(), full=model.bundle) for name, model in whole.items()}
 
     def opened(bundle: str, threshold: float | None) -> Scorer:
         return JUDGES[models[bundle].manifest.kind](models[bundle], threshold)

@@ -23,7 +23,8 @@ class Kept:
 @dataclass(slots=True)
 class Model:
     """began, ended: of its last run, on perf_counter_ns, so that the engine's own time can be told from ours.
-    spent_ns: of all its runs. stages: nanoseconds of the last frame's stages after the run that are timed apart."""
+    spent_ns: of all its runs. full: the bundle as it was opened, where `bundle` is its dense mode. stages: nanoseconds
+    of the last frame's stages after the run that are timed apart."""
 
     bundle: Bundle
     graph: Graph
@@ -31,6 +32,7 @@ class Model:
     began: int = 0
     ended: int = 0
     spent_ns: int = 0
+    full: Bundle | None = None
     stages: dict[str, int] = field(default_factory=dict)
     kept: Kept = field(default_factory=Kept)
 

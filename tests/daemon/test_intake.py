@@ -23,8 +23,8 @@ PIXELS = bytes(16)
 
 
 @pytest.fixture
-def belt() -> Belt[Inspector]:
-    return Belt(64, lambda: None, Inspector(Pipeline(None, {})))
+def belt(small_line: Line) -> Belt[Inspector]:
+    return Belt(64, lambda: None, Inspector(small_line, Pipeline(None, {})))
 
 
 @pytest.fixture

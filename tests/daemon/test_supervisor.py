@@ -196,6 +196,8 @@ def test_a_thread_of_the_engines_that_dies_is_replaced(station: Station) -> None
     assert (verdict.evaluation, verdict.reason) == (Evaluation.UNDEFINED, "engine_failed")
     station.send()
     assert station.next().evaluation == Evaluation.OK
+    time.sleep(0.2)
+    assert not station.ended, "the line goes on"
 
 
 def test_a_gpu_that_fails_once_is_left_for_the_cpu_and_verdicts_say_so(small_line: Line, tmp_path: Path) -> None:
@@ -263,6 +265,13 @@ def test_what_is_under_way_when_the_line_stops_is_answered(station: Station) -> 
     station.send(3)
     time.sleep(0.05)
     Timer(0.2, station.faulty.go_on.set).start()
-    left = station.stop(0.05)
+    assert station.stop(0.05) == []
+    assert {station.next().reason for _ in range(3)} <= {"ok", "stopped"}
+
+
+def test_what_hangs_when_the_line_stops_is_answered_and_left_behind(station: Station) -> None:
+    station.faulty.go_on.clear()
+    station.send(3)
+    time.sleep(0.05)
+    assert station.stop(0.05) == ["worker"]
     assert [station.next().reason for _ in range(3)] == ["stopped"] * 3
-    assert left == []
