@@ -120,6 +120,7 @@ class Durable(Kept):
             self.journal.commit()
         except JournalError as error:
             told = [self._again(verdict, str(error)) for verdict in told]
+            self._tell(self.journal.state)  # what they are refused for is said before them
         for verdict in told:
             self._outlet.publish(*message(verdict))
         return list(told)
