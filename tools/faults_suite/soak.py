@@ -61,7 +61,9 @@ def _judge(
     bounds.hold(last <= fewest, f"descriptors went from {fewest} to {last}")
     third = len(waits) // 3
     before, after = percentile(waits[third : 2 * third], percent), percentile(waits[2 * third :], percent)
-    bounds.hold(after <= max(before * DRIFT, before + NOISE_MS[scale]), f"p{percent} went from {before:.2f} to {after:.2f} ms")
+    bounds.hold(
+        after <= max(before * DRIFT, before + NOISE_MS[scale]), f"p{percent} went from {before:.2f} to {after:.2f} ms"
+    )
     return Outcome(
         f"{seconds:g} s at {RATE:g} frames/s",
         f"{grown:+.2f} MB ({slope:+.1f} MB/h), {last} descriptors, p{percent} {before:.2f} -> {after:.2f} ms",
