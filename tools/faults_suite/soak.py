@@ -15,7 +15,7 @@ from tools.faults_suite.traffic import DEFECTIVE, GOOD, SETTLE_S, camera_on
 RATE, SLOPE_MB, DRIFT = 50.0, 1.0, 1.05
 NOISE_MS = {Scale.SMOKE: 5.0, Scale.MINUTES: 1.0, Scale.HOUR: 0.2}  # what other work on the machine does to so many
 BOUND = "memory under + 1 MB/h after warm-up, descriptors constant, p99 drift under 5 %"
-JOURNAL = '[journal]\nfolder = "journal"\nquota_mb = 4\nsegment_mb = 1\npictures_mb = 2\n'  # rings that go round soon
+JOURNAL = '[journal]\nfolder = "journal"\nquota_mb = 4\nsegment_mb = 1\npictures_mb = 1\n'  # rings that go round soon
 
 
 def run(models: Path, folder: Path, scale: Scale, say: Say) -> Outcome:
