@@ -12,9 +12,10 @@ from tools.faults_suite.outcome import Bounds, Outcome, Say, Scale, percentile
 from tools.faults_suite.station import NAME, Station, running
 from tools.faults_suite.traffic import DEFECTIVE, GOOD, SETTLE_S, camera_on
 
-RATE, SLOPE_MB, DRIFT, NOISE_MS = 50.0, 1.0, 1.05, 0.2
+RATE, SLOPE_MB, DRIFT = 50.0, 1.0, 1.05
+NOISE_MS = {Scale.SMOKE: 5.0, Scale.MINUTES: 1.0, Scale.HOUR: 0.2}  # what other work on the machine does to so many
 BOUND = "memory under + 1 MB/h after warm-up, descriptors constant, p99 drift under 5 %"
-JOURNAL = '[journal]\nfolder = "journal"\nquota_mb = 4\nsegment_mb = 1\npictures_mb = 2\n'  # rings that go round soon
+JOURNAL = '[journal]\nfolder = "journal"\nquota_mb = 4\nsegment_mb = 1\npictures_mb = 1\n'  # rings that go round soon
 
 
 def run(models: Path, folder: Path, scale: Scale, say: Say) -> Outcome:
@@ -60,7 +61,9 @@ def _judge(
     bounds.hold(last <= fewest, f"descriptors went from {fewest} to {last}")
     third = len(waits) // 3
     before, after = percentile(waits[third : 2 * third], percent), percentile(waits[2 * third :], percent)
-    bounds.hold(after <= max(before * DRIFT, before + NOISE_MS), f"p{percent} went from {before:.2f} to {after:.2f} ms")
+    bounds.hold(
+        after <= max(before * DRIFT, before + NOISE_MS[scale]), f"p{percent} went from {before:.2f} to {after:.2f} ms"
+    )
     return Outcome(
         f"{seconds:g} s at {RATE:g} frames/s",
         f"{grown:+.2f} MB ({slope:+.1f} MB/h), {last} descriptors, p{percent} {before:.2f} -> {after:.2f} ms",
