@@ -1,0 +1,51 @@
+"""A network that answers the same number everywhere is asked for its golden frame before anything passes."""
+
+from __future__ import annotations
+
+from contextlib import closing
+
+import numpy as np
+import pytest
+
+from edge.bundle import open_bundle
+from edge.config import Line
+from edge.engines.session import Floats, Session, installed, open_graph
+from edge.errors import EngineError
+from edge.inspection.model import Model
+
+pytestmark = pytest.mark.skipif(not installed("onnx"), reason="ONNX Runtime is not here (extra `onnx`)")
+
+
+class Dead:
+    """A real session whose answers are all the same once it is dead."""
+
+    def __init__(self, session: Session) -> None:
+        self.session, self.engine, self.device = session, session.engine, session.device
+        self.dead, self.runs = False, 0
+
+    def run(self, batch: Floats) -> tuple[Floats, ...]:
+        self.runs += 1
+        return tuple(np.full_like(out, 0.2) if self.dead else out for out in self.session.run(batch))
+
+    def close(self) -> None:
+        self.session.close()
+
+
+def test_only_a_picture_without_any_difference_may_have_such_an_answer(small_line: Line) -> None:
+    bundle = open_bundle(small_line.bundles / "smoother")
+    graph = bundle.manifest.graph[0]
+    with closing(Dead(open_graph("onnx", bundle, graph, 1, "cpu"))) as session:
+        model = Model(bundle, graph, session)
+        rule = bundle.manifest.input
+        side = rule.patch or rule.height
+        plain, grained = (
+            np.full((4, 1, side, side), 0.2, np.float32),
+            np.random.default_rng(0).random((4, 1, side, side)),
+        )
+        model.run(plain)
+        model.run(grained.astype(np.float32))
+        assert session.runs == 2, "nothing to doubt"
+        session.dead = True
+        model.run(plain)
+        with pytest.raises(EngineError, match="the same number everywhere, and is not right"):
+            model.run(grained.astype(np.float32))
