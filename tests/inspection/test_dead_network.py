@@ -38,14 +38,12 @@ def test_only_a_picture_without_any_difference_may_have_such_an_answer(small_lin
         model = Model(bundle, graph, session)
         rule = bundle.manifest.input
         side = rule.patch or rule.height
-        plain, grained = (
-            np.full((4, 1, side, side), 0.2, np.float32),
-            np.random.default_rng(0).random((4, 1, side, side)),
-        )
+        plain = np.full((4, 1, side, side), 0.2, np.float32)
+        grained = np.random.default_rng(0).random((4, 1, side, side), np.float32)
         model.run(plain)
-        model.run(grained.astype(np.float32))
+        model.run(grained)
         assert session.runs == 2, "nothing to doubt"
         session.dead = True
         model.run(plain)
         with pytest.raises(EngineError, match="the same number everywhere, and is not right"):
-            model.run(grained.astype(np.float32))
+            model.run(grained)
