@@ -62,14 +62,18 @@ def _place(known: _Camera, header: FrameHeader) -> Order:
     seq, trigger = header.seq, header.trigger_id
     if known.seqs.get(seq) == trigger:
         return Order("repeated")
-    if seq in known.seqs or known.triggers.get(trigger, seq) != seq:
+    if seq in known.seqs:
         return Order("wrong_trigger")
+    used = trigger in known.triggers
     known.seqs[seq], known.triggers[trigger] = trigger, seq
     if len(known.seqs) > KEPT:
         del known.seqs[next(iter(known.seqs))]
     if len(known.triggers) > TRIGGERS:
         del known.triggers[next(iter(known.triggers))]
-    if seq < known.next:
+    late, missing = seq < known.next, max(0, seq - known.next)
+    known.next = max(known.next, seq + 1)
+    if used:
+        return Order("wrong_trigger", missing)
+    if late:
         return Order("out_of_order")
-    missing, known.next = seq - known.next, seq + 1
     return Order("next", missing) if missing else IN_ORDER

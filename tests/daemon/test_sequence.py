@@ -43,7 +43,14 @@ def test_a_used_number_with_another_trigger_is_wrong_and_so_is_a_used_trigger_wi
     found.check("a", header(0, trigger="t0"))
     assert found.check("a", header(0, trigger="t1")).kind == "wrong_trigger"
     assert found.check("a", header(1, trigger="t0")).kind == "wrong_trigger"
-    assert found.check("a", header(1, trigger="t1")).kind == "next"
+    assert found.check("a", header(2, trigger="t2")).kind == "next"
+
+
+def test_a_mislabelled_frame_has_come_all_the_same() -> None:
+    found = Sequencer()
+    orders = [found.check("a", header(seq, trigger=trigger)) for seq, trigger in ((0, "t0"), (3, "t0"), (4, "t4"))]
+    assert orders == [Order("next"), Order("wrong_trigger", 2), Order("next")]
+    assert found.check("a", header(3, trigger="t0")).kind == "repeated"
 
 
 def test_a_trigger_counted_in_eight_bits_may_begin_again() -> None:
