@@ -24,36 +24,16 @@ from edge.daemon.shadow import Trial
 from edge.daemon.supervisor import MOST_REPLACED, Supervisor
 from edge.daemon.ticket import Belt
 from edge.daemon.worker import Crew
-from edge.engines.session import Floats, Session
 from edge.errors import EdgeError, EngineError
 from edge.inspection.assemble import open_pipeline
 from edge.inspection.pipeline import Pipeline
 from edge.records import Evaluation, Verdict
 from tests.lines import DARK, write_line
+from tests.sessions import FaultySession
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 GOOD = np.full((64, 64), 51, np.uint8)
 HANG_MS, DEADLINE_MS = 150.0, 60.0
-
-
-class Faulty:
-    """A real session, that hangs, raises what it is told to, or is wrong by so much, for as long as it is told."""
-
-    def __init__(self, session: Session, device: str = "") -> None:
-        self.session, self.engine, self.device = session, session.engine, device or session.device
-        self.go_on = Event()
-        self.go_on.set()
-        self.failure: BaseException | None = None
-        self.wrong = 0.0
-
-    def run(self, batch: Floats) -> tuple[Floats, ...]:
-        self.go_on.wait()
-        if self.failure:
-            raise self.failure
-        return tuple(answer + np.float32(self.wrong) for answer in self.session.run(batch))
-
-    def close(self) -> None:
-        self.session.close()
 
 
 @dataclass
@@ -64,7 +44,7 @@ class Station:
     belt: Belt[Inspector]
     camera: Camera
     verdicts: VerdictInlet
-    faulty: Faulty
+    faulty: FaultySession
     opened: list[Pipeline]
     stop: Callable[[float], list[str]] = field(default=lambda _: [])
     ended: list[EdgeError] = field(default_factory=list)
@@ -89,7 +69,7 @@ def station_on(line: Line, folder: Path, device: str = "") -> Iterator[Station]:
 
     pipeline = open_pipeline(line)
     model = pipeline.judges["dark"].model
-    faulty = Faulty(model.session, device)
+    faulty = FaultySession(model.session, device)
     model.session = faulty
     frames, outlet = FrameInlet(config.frames, config.limits), VerdictOutlet(config.verdicts)
     belt, clock = Belt(config.limits.waiting, frames.wake, Inspector(line, pipeline)), CaptureClock()
@@ -219,7 +199,7 @@ def test_new_engines_that_fail_soon_after_a_swap_are_taken_back(station: Station
     swapped = station.supervisor.swaps.ask(Trial(frames=0, seconds=0))
     assert swapped.result(30).inspector is station.belt.engines is not before
     model = station.belt.engines.pipeline.judges["dark"].model
-    model.session = faulty = Faulty(model.session)
+    model.session = faulty = FaultySession(model.session)
     faulty.failure = EngineError("not as good as it looked")
     for _ in range(3):
         station.send()
@@ -245,7 +225,7 @@ def test_idle_engines_that_are_no_longer_right_are_opened_anew(
 def test_engines_that_stay_broken_end_the_daemon(station: Station) -> None:
     def break_again(wanted: Line) -> Pipeline:
         pipeline = open_pipeline(wanted)
-        faulty = Faulty(pipeline.judges["dark"].model.session)
+        faulty = FaultySession(pipeline.judges["dark"].model.session)
         faulty.failure = EngineError("broken")
         pipeline.judges["dark"].model.session = faulty
         return pipeline

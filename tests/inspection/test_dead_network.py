@@ -9,32 +9,18 @@ import pytest
 
 from edge.bundle import open_bundle
 from edge.config import Line
-from edge.engines.session import Floats, Session, installed, open_graph
+from edge.engines.session import installed, open_graph
 from edge.errors import EngineError
 from edge.inspection.model import Model
+from tests.sessions import FaultySession
 
 pytestmark = pytest.mark.skipif(not installed("onnx"), reason="ONNX Runtime is not here (extra `onnx`)")
-
-
-class Dead:
-    """A real session whose answers are all the same once it is dead."""
-
-    def __init__(self, session: Session) -> None:
-        self.session, self.engine, self.device = session, session.engine, session.device
-        self.dead, self.runs = False, 0
-
-    def run(self, batch: Floats) -> tuple[Floats, ...]:
-        self.runs += 1
-        return tuple(np.full_like(out, 0.2) if self.dead else out for out in self.session.run(batch))
-
-    def close(self) -> None:
-        self.session.close()
 
 
 def test_only_a_picture_without_any_difference_may_have_such_an_answer(small_line: Line) -> None:
     bundle = open_bundle(small_line.bundles / "smoother")
     graph = bundle.manifest.graph[0]
-    with closing(Dead(open_graph("onnx", bundle, graph, 1, "cpu"))) as session:
+    with closing(FaultySession(open_graph("onnx", bundle, graph, 1, "cpu"))) as session:
         model = Model(bundle, graph, session)
         rule = bundle.manifest.input
         side = rule.patch or rule.height
@@ -42,8 +28,8 @@ def test_only_a_picture_without_any_difference_may_have_such_an_answer(small_lin
         grained = np.random.default_rng(0).random((4, 1, side, side), np.float32)
         model.run(plain)
         model.run(grained)
-        assert session.runs == 2, "nothing to doubt"
-        session.dead = True
+        assert len(session.batches) == 2, "nothing to doubt"
+        session.answer = 0.2
         model.run(plain)
         with pytest.raises(EngineError, match="the same number everywhere, and is not right"):
             model.run(grained)

@@ -10,24 +10,10 @@ import pytest
 
 from edge.bench.load import golden_frame
 from edge.bundle import open_bundle
-from edge.engines.session import Floats, Session, installed, open_graph
+from edge.engines.session import installed, open_graph
 from edge.inspection.model import Model
 from edge.inspection.nearest import NearestJudge
-
-
-class Counting:
-    """A real session that also notes how many pictures each run saw."""
-
-    def __init__(self, session: Session) -> None:
-        self.session, self.engine, self.device = session, session.engine, session.device
-        self.batches: list[int] = []
-
-    def run(self, batch: Floats) -> tuple[Floats, ...]:
-        self.batches.append(len(batch))
-        return self.session.run(batch)
-
-    def close(self) -> None:
-        self.session.close()
+from tests.sessions import FaultySession
 
 
 @pytest.mark.skipif(not installed("onnx"), reason="ONNX Runtime is not here (extra `onnx`)")
@@ -37,7 +23,7 @@ def test_without_a_gate_only_the_view_that_it_compares_is_looked_at(
 ) -> None:
     bundle = open_bundle(exported_models / name)
     graph = next(graph for graph in bundle.manifest.graph if (graph.format, graph.precision) == ("onnx", "fp32"))
-    with closing(Counting(open_graph("onnx", bundle, graph, 2, "cpu"))) as session:
+    with closing(FaultySession(open_graph("onnx", bundle, graph, 2, "cpu"))) as session:
         model = Model(bundle, graph, session)
         judge, frame = NearestJudge(model), golden_frame(bundle)
         alone = judge.inspect(frame)

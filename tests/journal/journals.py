@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +87,7 @@ class FailingDisk(Disk):
 
     def _check(self) -> None:
         if self._fail():
-            raise OSError(self.number, "as the test wants it")
+            raise OSError(self.number, os.strerror(self.number))
 
     def create(self, path: Path) -> int:
         self._check()
@@ -95,7 +96,7 @@ class FailingDisk(Disk):
     def write(self, file: int, data: bytes) -> int:
         if self._fail():
             super().write(file, data[: len(data) // 2])
-            raise OSError(self.number, "as the test wants it")
+            raise OSError(self.number, os.strerror(self.number))
         return super().write(file, data)
 
     def sync(self, file: int) -> None:

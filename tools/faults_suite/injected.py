@@ -10,100 +10,40 @@ from __future__ import annotations
 
 import errno
 import json
-import os
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from threading import Event, Thread
-
-import numpy as np
+from threading import Thread
 
 from edge.config import JournalConfig, Line, read_line
 from edge.daemon import ledger, server
 from edge.daemon.logs import set_up
-from edge.engines.session import Floats, Session
 from edge.errors import EdgeError
 from edge.inspection.assemble import open_pipeline
 from edge.inspection.pipeline import Pipeline
-from edge.journal.disk import Disk
 from edge.journal.writer import Journal
+from tests.journal.journals import FailingDisk
+from tests.sessions import FaultySession
 
 real_time_ns = time.time_ns
 
 
-class FaultySession:
-    """A real session. What it is told to do holds for it alone: engines that are opened later are sound."""
-
-    def __init__(self, session: Session) -> None:
-        self.session, self.engine, self.device = session, session.engine, session.device
-        self.go_on = Event()
-        self.go_on.set()
-        self.failure: BaseException | None = None
-        self.answer: float | None = None
-        self.slow_s = 0.0
-
-    def run(self, batch: Floats) -> tuple[Floats, ...]:
-        self.go_on.wait()
-        if self.failure:
-            raise self.failure
-        if self.slow_s:
-            time.sleep(self.slow_s)
-        outputs = self.session.run(batch)
-        return outputs if self.answer is None else tuple(np.full_like(out, self.answer) for out in outputs)
-
-    def close(self) -> None:
-        self.session.close()
-
-
-class FaultyDisk(Disk):
-    """Fails the calls that it is told to, counted over all kinds; a write that fails leaves half of itself."""
+class FaultyDisk(FailingDisk):
+    """One that is told in the midst of it."""
 
     def __init__(self) -> None:
-        self.calls, self.first, self.last, self.number, self.slow_s = 0, 1, 0, errno.ENOSPC, 0.0
+        super().__init__(range(0))
+        self.slow_s = 0.0
 
     def fail(self, nth: int, count: int, number: int) -> None:
         """From the nth call from now on, so many. number: an errno."""
-        self.first, self.last, self.number = self.calls + nth, self.calls + nth + count - 1, number
-
-    def _struck(self) -> bool:
-        self.calls += 1
-        return self.first <= self.calls <= self.last
-
-    def _check(self) -> None:
-        if self._struck():
-            raise OSError(self.number, os.strerror(self.number))
-
-    def create(self, path: Path) -> int:
-        self._check()
-        return super().create(path)
-
-    def write(self, file: int, data: bytes) -> int:
-        if self._struck():
-            super().write(file, data[: len(data) // 2])
-            raise OSError(self.number, os.strerror(self.number))
-        return super().write(file, data)
+        first = self.calls + nth - 1
+        self.fails, self.number = range(first, first + count), number
 
     def sync(self, file: int) -> None:
         time.sleep(self.slow_s)
-        self._check()
         super().sync(file)
-
-    def truncate(self, file: int, size: int) -> None:
-        self._check()
-        super().truncate(file, size)
-
-    def rename(self, old: Path, new: Path) -> None:
-        self._check()
-        super().rename(old, new)
-
-    def delete(self, path: Path) -> None:
-        self._check()
-        super().delete(path)
-
-    def sync_folder(self, folder: Path) -> None:
-        self._check()
-        super().sync_folder(folder)
 
 
 class Faults:

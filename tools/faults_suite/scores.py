@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from edge.records import Evaluation
+from edge.daemon.supervisor import FAILURES
+from edge.records import Evaluation, Verdict
 from tools.faults_suite.outcome import Bounds, Outcome, Say, Scale
 from tools.faults_suite.station import Station, running
 from tools.faults_suite.traffic import DEFECTIVE, GOOD, camera_on, listening
@@ -43,10 +44,20 @@ def _answers(models: Path, folder: Path, values: dict[str, float], frames: int, 
                     camera.send((DEFECTIVE if number % 2 else GOOD) + GRAIN, f"t{number}")
                 bounds.hold(ear.wait_for(frames, 30), f"{which} answers {name}: {len(ear.heard)} of {frames} verdicts")
                 heard = ear.verdicts()
-            passed = sum(verdict.evaluation == Evaluation.OK for _, verdict in heard)
+            passed = unsound([verdict for _, verdict in heard])
             bounds.hold(not passed, f"the {which} answers {name} and {passed} of {frames} parts are OK")
             reasons.update(verdict.reason for _, verdict in heard)
             say(f"{which} answers {name}: {passed} OK")
     found = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
     times = f"{frames} frames for each of {', '.join(values)}, gate and judge"
     return Outcome(times, found, "never OK", bounds.missed, {f"reason_{name}": n for name, n in reasons.items()})
+
+
+def unsound(verdicts: list[Verdict]) -> int:
+    """OKs that no sound engines gave: before the engines had failed often enough to be opened anew, or of a defect."""
+    failed = passed = 0
+    for verdict in sorted(verdicts, key=lambda verdict: verdict.seq):
+        failed += verdict.reason == "engine_failed"
+        defective = int((verdict.trigger_id or "t1")[1:]) % 2
+        passed += verdict.evaluation == Evaluation.OK and (failed < FAILURES or bool(defective))
+    return passed
