@@ -222,7 +222,7 @@ def watch(
 
     from edge.bus.curve import client_keys
     from edge.bus.follow import follow
-    from edge.bus.verdicts import Continuity, age_ms, subscribe_all
+    from edge.bus.verdicts import Continuity, subscribe_all
     from edge.journal.entries import Lost
     from edge.records import PartVerdict
     from edge.terminal import HEADINGS, Tally, part_row, verdict_row
@@ -248,14 +248,8 @@ def watch(
                 warn.print(f"the journal's {verdict.first} to {verdict.last} are lost: {verdict.why}")
                 continue
             continuity = parts if isinstance(verdict, PartVerdict) else frames
-            repeated = continuity.repeated
-            missing, age = continuity.check(verdict), age_ms(verdict)
-            if continuity.repeated > repeated:
-                warn.print(f"{verdict.verdict_id} came again")
-            if missing:
-                warn.print(f"{missing} verdicts lost before {verdict.verdict_id}")
-            if age > max_age_ms and since is None:
-                warn.print(f"{verdict.verdict_id} is {age:.0f} ms old")
+            for sentence in continuity.doubts(verdict, max_age_ms if since is None else None):
+                warn.print(sentence)
             if as_json:
                 click.echo(to_json(verdict))
             else:

@@ -12,6 +12,7 @@ import zmq
 
 from edge.bus.curve import CurveClient
 from edge.bus.replay import REPLY_BYTES, Replay, Snapshot
+from edge.bus.service import read_answer
 from edge.bus.sockets import open_socket
 from edge.bus.verdicts import VERDICT_BYTES, read_part, read_verdict
 from edge.errors import BusError
@@ -58,13 +59,7 @@ class Asker:
             self._socket = self._open()
             return None
         data = self._socket.recv_multipart()[-1]
-        try:
-            claims = msgpack.unpackb(data, max_str_len=4096, max_bin_len=VERDICT_BYTES, max_map_len=64, max_ext_len=0)
-            if isinstance(claims, dict) and "error" in claims:
-                raise BusError(f"{self._address} answers: {claims['error']}")
-            return msgspec.convert(claims, kind)
-        except (ValueError, msgpack.UnpackException) as error:
-            raise BusError(f"{self._address} does not answer as edge's replay does: {error}") from error
+        return read_answer(self._address, data, kind)
 
 
 class Follower:

@@ -1,6 +1,6 @@
 """Snapshots and replays of the journal over a ROUTER socket: for who comes late, reconnects or missed something.
 
-A request is one msgpack map of at most 4 KiB, by a REQ or DEALER socket:
+Requests, as edge.bus.service takes them:
 
     {v: 1, ask: "snapshot"}                   -> {v, line, session, first, next, state}
     {v: 1, ask: "replay", from: 17, to: 40}   -> {v, line, first, next, end, messages: [[topic, body], ...]}
@@ -12,28 +12,18 @@ gets {v, error}.
 
 from __future__ import annotations
 
-import logging
-import threading
 from collections.abc import Callable
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-import msgpack
 import msgspec
-import zmq
 
 from edge.bus.guard import Guard
-from edge.bus.sockets import open_socket
-from edge.errors import EdgeError
+from edge.bus.service import Service, read_request
 from edge.journal.entries import JournalState
 from edge.journal.reader import Reader
 from edge.records import MESSAGE_VERSION
 
-log = logging.getLogger("edge")
-REQUEST_BYTES = 4096
 REPLY_BYTES = 1024 * 1024
-ENVELOPE = 3  # who asks, an empty part where it is a REQ socket, the request
-WAITING = 16  # replies to one who does not read them; more are dropped
-POLL_MS = 100
 
 Position = Annotated[int, msgspec.Meta(ge=0, lt=2**62)]
 
@@ -68,7 +58,7 @@ class Replay(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ReplayService:
-    """Answers in a thread of its own, out of what is durable alone."""
+    """Answers out of what is durable alone."""
 
     def __init__(
         self,
@@ -81,52 +71,15 @@ class ReplayService:
         """Bind. state: of the journal, now. guard: lets in whom the line allows to subscribe; None: everyone.
 
         Raises BusError."""
-        curve = guard.curve("verdicts") if guard else None
-        self._socket = open_socket(
-            zmq.ROUTER, address, bind=True, largest_part=REQUEST_BYTES, high_water=WAITING, curve=curve
-        )
-        self._reader, self._guard = reader, guard
-        self._session = session
-        self._state = state
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="replay", daemon=True)
-        self._thread.start()
+        self._reader, self._session, self._state = reader, session, state
+        self._service = Service("replay", address, "verdicts", self._answer, guard)
 
     def close(self) -> None:
-        self._stop.set()
-        self._thread.join()
-        self._socket.close(0)
+        self._service.close()
 
-    def _run(self) -> None:
-        while not self._stop.is_set():
-            if self._socket.poll(POLL_MS):
-                parts = self._receive()
-                if not parts:
-                    continue
-                reply = msgspec.msgpack.encode(self._answer(parts))
-                self._socket.send_multipart([*parts[: max(1, min(len(parts), ENVELOPE) - 1)], reply])
-
-    def _receive(self) -> list[bytes]:
-        """Parts after the fourth are dropped unread; the fourth is kept as evidence. Nothing, where the key of who asks
-        was revoked."""
-        first = self._socket.recv(copy=False)
-        parts = [first.bytes]
-        while self._socket.get(zmq.RCVMORE):
-            part = self._socket.recv()
-            if len(parts) <= ENVELOPE:
-                parts.append(part)
-        if self._guard and not self._guard.admits("verdicts", str(first.get("User-Id"))):
-            return []
-        return parts
-
-    def _answer(self, parts: list[bytes]) -> Any:
-        try:
-            request = read_request(parts)
-            if request.ask == "snapshot":
-                return self._snapshot()
-            return self._replay(request)
-        except (ValueError, msgpack.UnpackException, EdgeError) as error:
-            return {"v": MESSAGE_VERSION, "error": (str(error) or type(error).__name__)[:500]}
+    def _answer(self, data: bytes) -> Snapshot | Replay:
+        request = read_request(data, Request)
+        return self._snapshot() if request.ask == "snapshot" else self._replay(request)
 
     def _snapshot(self) -> Snapshot:
         state = self._state()
@@ -140,14 +93,3 @@ class ReplayService:
         batch = self._reader.batch(request.start, end, REPLY_BYTES)
         messages = [(record.topic, record.body) for record in batch.records]
         return Replay(line=state.line, first=self._reader.first, next=batch.next, end=end, messages=messages)
-
-
-def read_request(parts: list[bytes]) -> Request:
-    """parts: who asks, perhaps an empty one, the request. Raises ValueError or msgpack's for anything else."""
-    if len(parts) not in (2, ENVELOPE) or (len(parts) == ENVELOPE and parts[1]):
-        raise ValueError("a request is one part, after an empty one at most")
-    claims = msgpack.unpackb(parts[-1], max_str_len=64, max_bin_len=64, max_array_len=16, max_map_len=16, max_ext_len=0)
-    request = msgspec.convert(claims, Request)
-    if request.v != MESSAGE_VERSION:
-        raise ValueError(f"a request with v = {request.v}; this edge answers v = {MESSAGE_VERSION}")
-    return request

@@ -151,6 +151,14 @@ class Continuity:
         self.lost += missing
         return missing
 
+    def doubts(self, verdict: Verdict | PartVerdict, max_age_ms: float | None) -> list[str]:
+        """As `check`, in sentences; an older one than `max_age_ms` is told too, None: however old it is."""
+        repeated, missing, age = self.repeated, self.check(verdict), age_ms(verdict)
+        told = [f"{verdict.verdict_id} came again"] if self.repeated > repeated else []
+        told += [f"{missing} verdicts lost before {verdict.verdict_id}"] if missing else []
+        old = max_age_ms is not None and age > max_age_ms
+        return told + ([f"{verdict.verdict_id} is {age:.0f} ms old"] if old else [])
+
 
 def age_ms(verdict: Verdict | PartVerdict) -> float:
     """Milliseconds since the verdict was made, by this box's clock."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from concurrent.futures import Future
-from typing import Any
 
-from edge.bus.control import ControlService, Done, Request, Status
+from edge.bus.control import Done, Request, Status, open_service
 from edge.bus.guard import Guard
+from edge.bus.service import Service
 from edge.config import Line
 from edge.daemon.inspector import Inspector
 from edge.daemon.publisher import Publisher
@@ -17,21 +17,20 @@ from edge.daemon.ticket import Belt
 
 def open_control(
     line: Line, swaps: Swaps, publisher: Publisher, belt: Belt[Inspector], guard: Guard | None
-) -> ControlService | None:
+) -> Service | None:
     """None where the line has no control address. Raises BusError."""
     if line.config.control is None:
         return None
 
-    def answer(request: Request) -> Future[Any]:
-        told: Future[Any] = Future()
+    def answer(request: Request) -> Status | Future[Done]:
         if request.ask == "status":
-            told.set_result(status(publisher, belt))
-        else:
-            trial = Trial(request.frames, request.seconds, request.disagree)
-            swaps.ask(trial).add_done_callback(lambda outcome: told.set_result(done(outcome.result())))
+            return status(publisher, belt)
+        told: Future[Done] = Future()
+        trial = Trial(request.frames, request.seconds, request.disagree)
+        swaps.ask(trial).add_done_callback(lambda outcome: told.set_result(done(outcome.result())))
         return told
 
-    return ControlService(line.config.control, answer, guard)
+    return open_service(line.config.control, answer, guard)
 
 
 def done(outcome: Outcome) -> Done:

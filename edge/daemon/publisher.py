@@ -98,9 +98,10 @@ class Publisher(Thread):
     def _answer(self, tickets: list[Ticket]) -> None:
         """One thread at a time."""
         with self._sending:
-            published = self._ledger.publish([self._verdict(ticket) for ticket in tickets])
-            for ticket, verdict in zip(tickets, published, strict=True):
-                self._after(ticket, verdict)
+            if tickets:  # a disk that fails is not tried at every turn
+                published = self._ledger.publish([self._verdict(ticket) for ticket in tickets])
+                for ticket, verdict in zip(tickets, published, strict=True):
+                    self._after(ticket, verdict)
             if self._parts:
                 self._publish_parts(self._parts.expire(self._belt.oldest_ns()))
             self._ledger.tick()

@@ -131,7 +131,6 @@ class Supervisor:
         belt.replace(new)
         self.swaps.retire(old)
         if belt.in_use(old):
-            self._crew.bury()
             self._crew.add()  # for the one that hangs, or is dead
         self._crew.intake.wake()
         if self._metrics:

@@ -25,15 +25,11 @@ class Crew:
         self.workers: list[Worker] = []
 
     def add(self) -> None:
-        """One more worker: WORKERS of them, and one for each that hangs in engines which were replaced."""
-        with self._changing:
-            self.workers.append(Worker(self))
-            self.workers[-1].start()
-
-    def bury(self) -> None:
-        """Those that have died are nobody's any more."""
+        """One more worker: WORKERS of them, and one for each that hangs in engines which were replaced, or has died."""
         with self._changing:
             self.workers = [worker for worker in self.workers if worker.is_alive()]
+            self.workers.append(Worker(self))
+            self.workers[-1].start()
 
     def dismiss(self, worker: Worker) -> bool:
         """One that came back from where it hung finds another in its place."""
