@@ -1,50 +1,69 @@
-"""The second stage: a line's engines, one frame after the other. They may hang: the supervisor looks at `busy_ns`."""
+"""The second stage: a line's engines. They may hang: the supervisor looks at `busy_ns`."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from time import perf_counter_ns
 
 from edge.config import Line
 from edge.daemon.ticket import Ticket, undefined
 from edge.inspection.pipeline import Inspection, Pipeline
+from edge.records import Frame
 
 log = logging.getLogger("edge")
 
 
 class Inspector:
-    """line: as it was when the engines were opened. ticket: what they are at. failed: frames in a row that they failed
-    at. inspected: frames in all."""
+    """line: as it was when the engines were opened. tickets: what they are at. failed: times in a row that they failed.
+    inspected: frames in all."""
 
     def __init__(self, line: Line, pipeline: Pipeline) -> None:
         self.line, self.pipeline = line, pipeline
         self.inspected = 0
-        self.ticket: Ticket | None = None
+        self.tickets: list[Ticket] = []
         self.failed = 0
         self._began_ns = 0
+        self._took_ns: dict[int, int] = {}  # by how many frames it were at once
 
-    def inspect(self, ticket: Ticket) -> Inspection:
-        """Whatever the engines raise, the part is answered and the line goes on."""
-        frame = ticket.frame
-        if frame is None:
-            return undefined("late", "it has been answered this moment")
-        self._began_ns, self.ticket = perf_counter_ns(), ticket
-        ticket.line = self.line
-        ticket.times_ns["queue"] = self._began_ns - ticket.received_ns - ticket.times_ns["decode"]
+    def may_join(self, tickets: Sequence[Ticket]) -> bool:
+        """May these be inspected at once? Where the engines gain by it, and by what so many took of late each would
+        still be in time."""
+        count, alone = len(tickets), self._took_ns.get(1)
+        if count > self.pipeline.together or alone is None:
+            return False
+        ready_ns = perf_counter_ns() + min(self._took_ns.get(count, count * alone), count * alone)
+        return not any(ticket.expired(ready_ns) for ticket in tickets)
+
+    def inspect(self, tickets: Sequence[Ticket]) -> list[tuple[Ticket, Inspection]]:
+        """Whatever the engines raise, the parts are answered and the line goes on. What was answered this moment has
+        no frame any more, and is left out."""
+        waiting = [(ticket, ticket.frame) for ticket in tickets if ticket.frame is not None]
+        if not waiting:
+            return []
+        self._began_ns, self.tickets = perf_counter_ns(), [ticket for ticket, _ in waiting]
+        for ticket in self.tickets:
+            ticket.line = self.line
+            ticket.times_ns["queue"] = self._began_ns - ticket.received_ns - ticket.times_ns["decode"]
+        found = self._inspect([frame for _, frame in waiting])
+        took, count = perf_counter_ns() - self._began_ns, len(waiting)
+        self._took_ns[count] = max(took, int(0.9 * self._took_ns.get(count, 0)))  # the slowest of late
+        inspected, self.tickets = self.tickets, []
+        self.inspected += count
+        self.failed = self.failed + 1 if any(each.reason == "engine_failed" for each in found) else 0
+        return list(zip(inspected, found, strict=True))
+
+    def _inspect(self, frames: list[Frame]) -> list[Inspection]:
         try:
-            inspection = self.pipeline.inspect(frame)
+            return self.pipeline.inspect_all(frames)
         except Exception as error:
-            log.exception("%s: the inspection failed", ticket.camera)
-            inspection = undefined("engine_failed", f"{type(error).__name__}: {error}")
-        self.ticket = None
-        self.inspected += 1
-        self.failed = self.failed + 1 if inspection.reason == "engine_failed" else 0
-        return inspection
+            log.exception("the inspection failed")
+            return [undefined("engine_failed", f"{type(error).__name__}: {error}") for _ in frames]
 
     @property
     def busy_ns(self) -> int:
-        """How long they have been at one frame."""
-        return perf_counter_ns() - self._began_ns if self.ticket else 0
+        """How long they have been at what they are at."""
+        return perf_counter_ns() - self._began_ns if self.tickets else 0
 
     @property
     def on_gpu(self) -> bool:

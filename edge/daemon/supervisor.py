@@ -108,7 +108,7 @@ class Supervisor:
             return f"no answer from the engines for {limit:g} ms"
         if inspector.failed >= FAILURES or (inspector.failed and inspector.on_gpu):
             return "the engines fail"
-        if inspector.ticket and not self._complete:
+        if inspector.tickets and not self._complete:
             return "the thread that ran the engines has ended"
         return ""
 
@@ -124,8 +124,7 @@ class Supervisor:
         log.error("%s; others take their place", why)
         notify.status(why)
         belt.hold()
-        ticket = old.ticket
-        if ticket is not None:
+        for ticket in old.tickets:
             belt.finish(ticket, undefined("engine_failed", why))
         new = self.swaps.take_back() or self._open_anew(old, why)
         belt.replace(new)
@@ -163,7 +162,7 @@ class Supervisor:
         end."""
         until, belt = time.monotonic() + seconds, self._crew.belt
         self._crew.stop()
-        while belt.depths()["open"] and self._crew.belt.engines.ticket and time.monotonic() < until:
+        while belt.depths()["open"] and self._crew.belt.engines.tickets and time.monotonic() < until:
             time.sleep(0.005)
         ended = time.monotonic() + HANG_S
         for worker in self._crew.workers:  # whoever has just taken a frame off the bus enters it, or answers it

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from threading import Condition, Lock
 from typing import Generic, TypeVar
@@ -19,7 +19,7 @@ from edge.records import Evaluation, Frame, FrameHeader, Reason
 
 Engines = TypeVar("Engines")
 
-READY = 2  # frames that are decoded ahead of the engines
+READY = 3  # frames that are decoded ahead of the engines
 TICK_S = 0.01  # how late the deadline of a frame that came meanwhile may be noticed
 JUST_AFTER_S = 0.0002
 
@@ -51,6 +51,11 @@ class Ticket:
 
 def undefined(reason: Reason, detail: str) -> Inspection:
     return Inspection(Evaluation.UNDEFINED, reason, detail)
+
+
+def alone(_: Sequence[Ticket]) -> bool:
+    """Each frame by itself."""
+    return False
 
 
 class Belt(Generic[Engines]):
@@ -114,18 +119,22 @@ class Belt(Generic[Engines]):
             self._in_use.add(id(self.engines))
             return self.engines
 
-    def take(self, engines: Engines) -> Ticket | None:
-        """The next decoded frame for the engines that were claimed. None: there is none, or the engines were replaced;
-        they are the caller's no longer."""
+    def take(self, engines: Engines, may_join: Callable[[Sequence[Ticket]], bool] = alone) -> list[Ticket]:
+        """The next decoded frame for the engines that were claimed, and those behind it that may join it. Empty: there
+        is none, or the engines were replaced; they are the caller's no longer."""
+        taken: list[Ticket] = []
         with self._lock:
             while self._ready and engines is self.engines and not self._held:
+                if taken and not may_join([*taken, self._ready[0]]):
+                    break
                 ticket = self._ready.popleft()
                 if self._waiting:
                     self._on_room()
                 if _worth(ticket):
-                    return ticket
-            self._in_use.discard(id(engines))
-            return None
+                    taken.append(ticket)
+            if not taken:
+                self._in_use.discard(id(engines))
+            return taken
 
     def borrow(self) -> Engines | None:
         """The engines, while no frame wants them; `give_back` them soon."""

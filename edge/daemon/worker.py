@@ -59,8 +59,9 @@ class Worker(Thread):
             if inspector is None:
                 self.gone = True
                 return
-            while ticket := self._crew.belt.take(inspector):
-                self._crew.finish(ticket, inspector.inspect(ticket))
+            while tickets := self._crew.belt.take(inspector, inspector.may_join):
+                for ticket, inspection in inspector.inspect(tickets):
+                    self._crew.finish(ticket, inspection)
             self.gone = inspector is not self._crew.belt.engines and self._crew.dismiss(self)
 
     def _lead(self) -> Inspector | None:

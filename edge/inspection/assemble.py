@@ -13,13 +13,13 @@ from edge.command import need
 from edge.config import JudgeConfig, Line
 from edge.engines.choose import Row, check_installed, choose, common_engine, measure_all
 from edge.engines.measure import example_batch
-from edge.engines.session import ENGINES, Engine, Session, open_graph, readable
+from edge.engines.session import ENGINES, Engine, Floats, Session, open_graph, readable
 from edge.errors import ConfigError, DataError
 from edge.golden import check_golden
 from edge.inspection.gate import Gate
 from edge.inspection.judge import Judge, Scorer
 from edge.inspection.kinds import Kinds
-from edge.inspection.model import Kept, Model
+from edge.inspection.model import Kept, Model, one_batch
 from edge.inspection.nearest import NearestJudge
 from edge.inspection.pipeline import Pipeline
 from edge.inspection.reconstruction import ReconstructionJudge
@@ -29,6 +29,7 @@ from edge.inspection.segdec import SegDecJudge
 from edge.records import Frame
 from edge.vision.image import WHOLE, InputRule
 
+TOGETHER = 3  # frames that a GPU is given at once, as many as are decoded ahead of it
 JUDGES: dict[str, type[Scorer]] = {
     "segdec": SegDecJudge,
     "reconstruction": ReconstructionJudge,
@@ -105,14 +106,23 @@ def open_pipeline(line: Line, say: Callable[[str], None] = _nothing) -> Pipeline
             opened[looked] = session, Kept()
         session, kept = opened[looked]
         if (looked, bundle.manifest.input) not in warm:
-            session.run(example_batch(bundle))  # of a real frame's size, so that the first part does not pay for it
+            warm_up(session, example_batch(bundle))
             warm.add((looked, bundle.manifest.input))
         models[name] = Model(bundle, graph, session, kept=kept)
         say(f"{name}: {models[name].runs_on}")
     gate = Gate(models[config.gate]) if config.gate else None
     judges = {surface: open_judge(judge, models) for surface, judge in config.judges.items()}
     kinds = {s: Kinds(models[j.kinds], bundles[j.bundle]) for s, j in config.judges.items() if j.kinds}
-    return Pipeline(gate, judges, kinds)
+    together = TOGETHER if all(session.device == "gpu" for session, _ in opened.values()) else 1
+    return Pipeline(gate, judges, kinds, together)
+
+
+def warm_up(session: Session, batch: Floats) -> None:
+    """With a real frame's size, so that the first part does not pay for it; on a GPU with that of each number of
+    frames that may come together, as its kernels are of one size. A CPU takes images one by one and gains nothing by
+    more of them: its first part would wait for the last one's."""
+    for count in range(1, TOGETHER + 1 if session.device == "gpu" else 2):
+        session.run(one_batch([batch] * count))
 
 
 def open_judge(judge: JudgeConfig, models: dict[str, Model]) -> Judge:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -68,7 +69,11 @@ class Gate:
 
     def admit(self, frame: Frame) -> Admission:
         """Raises ScoreError where the backbone's answer is not finite or of another size, EngineError, FrameError."""
-        return self.admission(self.model.look(frame)[0])
+        return self.admit_all([frame])[0]
+
+    def admit_all(self, frames: Sequence[Frame]) -> list[Admission]:
+        """As `admit`, all in one run."""
+        return [self.admission(answer[0]) for answer in self.model.look_all(frames)]
 
     def admission(self, features: Floats) -> Admission:
         """What one frame's `(views, d)` features come to. Raises ScoreError."""

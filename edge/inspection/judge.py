@@ -27,6 +27,10 @@ class Judge(Protocol):
         """Raises ScoreError where the answer is not finite, EngineError, FrameError."""
         ...
 
+    def inspect_all(self, frames: Sequence[Frame]) -> list[Finding]:
+        """As `inspect`, in one run where the network takes it."""
+        ...
+
 
 class Scorer(ABC):
     """One bundle of a surface, opened on one engine: each frame's score and map against the bundle's thresholds."""
@@ -39,9 +43,15 @@ class Scorer(ABC):
 
     def inspect(self, frame: Frame) -> Finding:
         """See Judge.inspect."""
-        ((score, scores),) = self.score_all([frame])
-        started = perf_counter_ns()
-        found = finding(self.model.bundle, score, self.threshold, scores, frame)
+        return self.inspect_all([frame])[0]
+
+    def inspect_all(self, frames: Sequence[Frame]) -> list[Finding]:
+        """See Judge.inspect_all."""
+        scored, started = self.score_all(frames), perf_counter_ns()
+        found = [
+            finding(self.model.bundle, score, self.threshold, scores, frame)
+            for frame, (score, scores) in zip(frames, scored, strict=True)
+        ]
         self.model.stages["boxes"] = perf_counter_ns() - started
         return found
 
@@ -68,11 +78,6 @@ def check_probability(model: Model, threshold: float | None) -> None:
 def sigmoid(logits: Floats) -> Floats:
     """Logits -> probabilities, without overflow; float32."""
     return np.asarray(0.5 + 0.5 * np.tanh(0.5 * logits), np.float32)
-
-
-def one_batch(batches: Sequence[Floats]) -> Floats:
-    """Several `(n, c, h, w)` as one; no copy of a single one."""
-    return batches[0] if len(batches) == 1 else np.concatenate(batches)
 
 
 def score_threshold(bundle: Bundle, line_threshold: float | None) -> float:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from time import perf_counter_ns
+
+import numpy as np
 
 from edge.bundle import Bundle, Graph, Manifest
 from edge.engines.session import Floats, Session
@@ -19,13 +22,23 @@ def is_flat(values: Floats) -> bool:
     return flat.size > 1 and flat[0] == flat[-1] and bool((flat == flat[0]).all())
 
 
+def one_batch(batches: Sequence[Floats]) -> Floats:
+    """Several `(n, c, h, w)` as one; no copy of a single one."""
+    return batches[0] if len(batches) == 1 else np.concatenate(batches)
+
+
+def apart(answer: tuple[Floats, ...], count: int) -> list[tuple[Floats, ...]]:
+    """What `one_batch` of so many alike was answered, for each: views, no copies."""
+    each = [out.reshape(count, -1, *out.shape[1:]) for out in answer]
+    return [tuple(out[number] for out in each) for number in range(count)]
+
+
 @dataclass(slots=True)
 class Kept:
-    """What a session answered to a whole frame, while that is the last it did. Models on one session share it."""
+    """What a session answered to whole frames, while that is the last it did. Models on one session share it."""
 
-    frame: Frame | None = None
     rule: InputRule | None = None
-    answer: tuple[Floats, ...] = ()
+    looked: list[tuple[Frame, tuple[Floats, ...]]] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -55,7 +68,7 @@ class Model:
 
     def run(self, batch: Floats) -> tuple[Floats, ...]:
         """See Session.run. Raises EngineError too where the network answers nothing any more."""
-        self.kept.frame = None
+        self.kept.looked = []
         self.began = perf_counter_ns()
         answer = self.session.run(batch)
         self.ended = perf_counter_ns()
@@ -74,17 +87,23 @@ class Model:
 
     def look(self, frame: Frame) -> tuple[Floats, ...]:
         """Run a whole frame, and keep the answer for whoever shares the session. Raises EngineError, FrameError."""
+        return self.look_all([frame])[0]
+
+    def look_all(self, frames: Sequence[Frame]) -> list[tuple[Floats, ...]]:
+        """As `look`, all in one run."""
         rule = self.manifest.input
-        answer = self.run(prepare(frame.pixels, rule, frame.full_scale))
-        self.kept.frame, self.kept.rule, self.kept.answer = frame, rule, answer
-        return answer
+        answer = self.run(one_batch([prepare(frame.pixels, rule, frame.full_scale) for frame in frames]))
+        answers = apart(answer, len(frames))
+        self.kept.rule, self.kept.looked = rule, list(zip(frames, answers, strict=True))
+        return answers
 
     def look_again(self, frame: Frame, alone: InputRule | None = None) -> tuple[Floats, ...]:
         """As `look`, at no cost where the gate has just looked at this very frame in the same way; once. alone: the
         views that are enough where it has not."""
-        rule = self.manifest.input
-        if self.kept.frame is not frame or self.kept.rule != rule:
+        rule, looked = self.manifest.input, self.kept.looked
+        answer = next((answer for one, answer in looked if one is frame), None)
+        if answer is None or self.kept.rule != rule:
             return self.run(prepare(frame.pixels, alone or rule, frame.full_scale))
-        self.kept.frame = None
+        self.kept.looked = [pair for pair in looked if pair[0] is not frame]
         self.began = self.ended = perf_counter_ns()
-        return self.kept.answer
+        return answer

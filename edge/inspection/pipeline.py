@@ -1,7 +1,8 @@
-"""Gate, judge, decision: one frame in, one inspection out. No bus, no clock but its own stage times."""
+"""Gate, judge, decision: a frame in, an inspection out. No bus, no clock but its own stage times."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter_ns
 
@@ -40,38 +41,64 @@ class Inspection:
 
 @dataclass(frozen=True, slots=True)
 class Pipeline:
-    """One line's gate and judges, opened. Without a gate the only judge sees every frame."""
+    """One line's gate and judges, opened. Without a gate the only judge sees every frame. together: frames that are
+    worth being inspected at once."""
 
     gate: Gate | None
     judges: dict[str, Judge]
     kinds: dict[str, Kinds] = field(default_factory=dict)
+    together: int = 1
 
     def inspect(self, frame: Frame) -> Inspection:
         """Never raises for a bad frame, score or engine: those are answers too (Undefined, with the reason)."""
-        inspection = Inspection()
-        try:
-            self._inspect(frame, inspection)
-        except (FrameError, ScoreError, EngineError) as error:
-            fail(inspection, error)
-        return inspection
+        return self.inspect_all([frame])[0]
 
-    def _inspect(self, frame: Frame, inspection: Inspection) -> None:
-        if self.gate is not None:
-            started, spent = _begin([self.gate.model], inspection)
-            inspection.admission = self.gate.admit(frame)
-            _note("gate", [self.gate.model], started, spent, inspection)
-        else:
-            inspection.only = next(iter(self.judges))
-        judge = self._judge_for(inspection.admission)
-        if judge is not None:
-            models = models_of(judge)
-            started, spent = _begin(models, inspection)
-            inspection.finding = judge.inspect(frame)
-            _note("judge", models, started, spent, inspection)
-        inspection.evaluation, inspection.reason = decide(inspection.admission, inspection.finding)
-        kinds = self.kinds.get(inspection.surface or "")
-        if kinds is not None and inspection.evaluation is Evaluation.NOT_OK:
-            name_kind(kinds, frame, inspection)
+    def inspect_all(self, frames: Sequence[Frame]) -> list[Inspection]:
+        """As `inspect`; the gate sees all in one run, each judge those of its surface. Where that fails each is
+        inspected alone: a bad frame costs the others time, and nothing else. Stage times are of all together."""
+        inspections = [Inspection() for _ in frames]
+        try:
+            self._inspect_all(frames, inspections)
+        except (FrameError, ScoreError, EngineError) as error:
+            if len(frames) > 1:
+                return [self.inspect(frame) for frame in frames]
+            fail(inspections[0], error)
+        return inspections
+
+    def _inspect_all(self, frames: Sequence[Frame], inspections: Sequence[Inspection]) -> None:
+        self._admit(frames, inspections)
+        judged: dict[int, list[int]] = {}
+        for number, inspection in enumerate(inspections):
+            judge = self._judge_for(inspection.admission)
+            if judge is not None:
+                judged.setdefault(id(judge), []).append(number)
+        for numbers in judged.values():
+            self._judge([frames[number] for number in numbers], [inspections[number] for number in numbers])
+        for frame, inspection in zip(frames, inspections, strict=True):
+            inspection.evaluation, inspection.reason = decide(inspection.admission, inspection.finding)
+            kinds = self.kinds.get(inspection.surface or "")
+            if kinds is not None and inspection.evaluation is Evaluation.NOT_OK:
+                name_kind(kinds, frame, inspection)
+
+    def _admit(self, frames: Sequence[Frame], inspections: Sequence[Inspection]) -> None:
+        if self.gate is None:
+            for inspection in inspections:
+                inspection.only = next(iter(self.judges))
+            return
+        started, spent = _begin([self.gate.model], inspections)
+        for inspection, admission in zip(inspections, self.gate.admit_all(frames), strict=True):
+            inspection.admission = admission
+        _note("gate", [self.gate.model], started, spent, inspections)
+
+    def _judge(self, frames: Sequence[Frame], inspections: Sequence[Inspection]) -> None:
+        """Those of one judge."""
+        judge = self._judge_for(inspections[0].admission)
+        assert judge is not None, "only what has a judge comes here"
+        models = models_of(judge)
+        started, spent = _begin(models, inspections)
+        for inspection, finding in zip(inspections, judge.inspect_all(frames), strict=True):
+            inspection.finding = finding
+        _note("judge", models, started, spent, inspections)
 
     def _judge_for(self, admission: Admission | None) -> Judge | None:
         if admission is None:
@@ -100,7 +127,7 @@ def name_kind(kinds: Kinds, frame: Frame, inspection: Inspection) -> None:
         inspection.finding = kinds.name(frame, inspection.finding)
     except (ScoreError, EngineError) as error:
         inspection.detail = f"the kind of defect is not known: {error}"
-    _note("kinds", [kinds.model], started, spent, inspection)
+    _note("kinds", [kinds.model], started, spent, [inspection])
 
 
 def models_of(judge: Judge) -> list[Model]:
@@ -108,17 +135,19 @@ def models_of(judge: Judge) -> list[Model]:
     return judge.models if isinstance(judge, RegionJudge) else [judge.model]
 
 
-def _begin(models: list[Model], inspection: Inspection) -> tuple[int, int]:
+def _begin(models: list[Model], inspections: Iterable[Inspection]) -> tuple[int, int]:
     """The time, and what the engines have taken so far."""
-    inspection.models += models
+    for inspection in inspections:
+        inspection.models += models
     return perf_counter_ns(), sum(model.spent_ns for model in models)
 
 
-def _note(stage: str, models: list[Model], started: int, spent: int, inspection: Inspection) -> None:
+def _note(stage: str, models: list[Model], started: int, spent: int, inspections: Iterable[Inspection]) -> None:
     """A stage's time, and under `run` what the engines alone took of it."""
-    times = inspection.times_ns
-    times[stage] = perf_counter_ns() - started
-    times["run"] = times.get("run", 0) + sum(model.spent_ns for model in models) - spent
+    took, ran = perf_counter_ns() - started, sum(model.spent_ns for model in models) - spent
+    for inspection in inspections:
+        inspection.times_ns[stage] = took
+        inspection.times_ns["run"] = inspection.times_ns.get("run", 0) + ran
 
 
 def fail(inspection: Inspection, error: EdgeError) -> None:

@@ -11,8 +11,8 @@ import numpy as np
 from edge.bundle import Scoring
 from edge.engines.session import Floats
 from edge.inspection.density import read_density
-from edge.inspection.judge import Scorer, one_batch
-from edge.inspection.model import Model
+from edge.inspection.judge import Scorer
+from edge.inspection.model import Model, one_batch
 from edge.records import Frame
 from edge.vision.image import InputRule, prepare
 from edge.vision.patches import cut, stitch

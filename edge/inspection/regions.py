@@ -85,6 +85,10 @@ class RegionJudge:
             found |= zip(numbers, judge_patches([patches[number] for number in numbers]), strict=True)
         return together(frame, patches, [found[number] for number in range(len(patches))])
 
+    def inspect_all(self, frames: Sequence[Frame]) -> list[Finding]:
+        """One after the other: the boxes of one frame are a batch."""
+        return [self.inspect(frame) for frame in frames]
+
 
 def judge_patches(patches: Sequence[Patch]) -> list[Finding]:
     """Patches of one model, in one batch where its judge makes one."""

@@ -11,8 +11,8 @@ import numpy as np
 from edge.bundle import Scoring
 from edge.engines.session import Floats
 from edge.errors import BundleError
-from edge.inspection.judge import Scorer, check_probability, one_batch, sigmoid
-from edge.inspection.model import Model
+from edge.inspection.judge import Scorer, check_probability, sigmoid
+from edge.inspection.model import Model, one_batch
 from edge.records import Frame
 from edge.vision.image import prepare
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from edge.engines.session import Floats
-from edge.inspection.judge import ProbabilityScorer, one_batch, sigmoid
+from edge.inspection.judge import ProbabilityScorer, sigmoid
+from edge.inspection.model import one_batch
 from edge.records import Frame
 from edge.vision.image import prepare
 

@@ -15,7 +15,7 @@ from edge.engines.measure import example_batch
 from edge.engines.session import ENGINES, Device, Engine, Floats, installed, open_graph, readable
 from edge.errors import EdgeError
 from edge.golden import check_golden, golden_batch, read_golden
-from edge.inspection.assemble import inspector
+from edge.inspection.assemble import TOGETHER, inspector
 from edge.inspection.model import Model
 
 
@@ -77,7 +77,7 @@ def seconds_to_open(bundle: Bundle, graph: Graph, engine: Engine, opening: Openi
     batch = example_batch(bundle)
     started = time.perf_counter()
     with closing(open_graph(engine, bundle, graph, opening.threads, opening.device)) as session:
-        for size in sorted({1, len(batch), opening.batch}):
+        for size in sorted({1, len(batch), TOGETHER * len(batch), opening.batch}):
             session.run(_sized(batch, size))
     return time.perf_counter() - started
 

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from edge.config import Line, read_line
-from edge.engines.session import Floats, Session
 from edge.errors import BundleError, ConfigError
 from edge.inspection.assemble import line_bundles, open_pipeline
 from edge.inspection.pipeline import Inspection, Pipeline
@@ -20,6 +19,7 @@ from edge.inspection.regions import RegionJudge, badness, worst
 from edge.records import Evaluation, Finding, Frame, RegionScore
 from edge.vision.draw import annotate
 from tests.lines import write_line
+from tests.sessions import FaultySession
 from tests.strip import REGIONS, SIDE, VIALS, box, regions, strip
 
 pytestmark = pytest.mark.usefixtures("own_cache")
@@ -163,32 +163,17 @@ def test_a_wrong_region_is_named_with_its_file(small_line: Line, tmp_path: Path)
             line_bundles(line)
 
 
-class Noting:
-    """A session that notes the size of each batch that the real one behind it is given."""
-
-    def __init__(self, session: Session) -> None:
-        self.engine, self.device = session.engine, session.device
-        self.batches: list[int] = []
-        self._session = session
-
-    def run(self, batch: Floats) -> tuple[Floats, ...]:
-        self.batches.append(len(batch))
-        return self._session.run(batch)
-
-    def close(self) -> None:
-        self._session.close()
-
-
 def test_all_boxes_of_one_bundle_are_one_batch(pipeline: Pipeline) -> None:
     judge = pipeline.judges["dark"]
     assert isinstance(judge, RegionJudge) and len(judge.models) == 1
     model = judge.models[0]
-    real, model.session = model.session, Noting(model.session)
+    noting = FaultySession(model.session)
+    model.session = noting
     try:
         judge.inspect(Frame(strip(), 255))
-        assert model.session.batches == [len(REGIONS) * VIALS * 4]  # the small judge cuts each box into four
+        assert noting.batches == [len(REGIONS) * VIALS * 4]  # the small judge cuts each box into four
     finally:
-        model.session = real
+        model.session = noting.session
 
 
 def test_boxes_are_scored_as_frames_of_their_own_would_be(pipeline: Pipeline) -> None:
