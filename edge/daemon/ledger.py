@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVar
 
 import msgspec
@@ -17,7 +17,7 @@ from edge.config import Line
 from edge.errors import JournalError
 from edge.journal.entries import JournalState
 from edge.journal.flusher import Flusher
-from edge.journal.reader import Reader
+from edge.journal.reader import END, Reader
 from edge.journal.writer import Journal, open_journal
 from edge.records import Evaluation, PartVerdict, Verdict
 
@@ -25,6 +25,10 @@ log = logging.getLogger("edge")
 STATE_S = 1.0
 
 Told = TypeVar("Told", Verdict, PartVerdict)
+
+
+def never_late(_: object) -> None:
+    """Of what has no deadline."""
 
 
 class Ledger(Protocol):
@@ -36,8 +40,9 @@ class Ledger(Protocol):
     @property
     def journal(self) -> Journal | None: ...
 
-    def publish(self, told: Sequence[Told]) -> list[Told]:
-        """As they were published: with their positions, and where the policy has it rejected."""
+    def publish(self, told: Sequence[Told], late: Callable[[Told], Told | None] = never_late) -> list[Told]:
+        """As they were published: with their positions, and where the policy has it rejected. late: what is to be told
+        in a verdict's place where its deadline has passed by now, else None; who waits for a disk asks it."""
         ...
 
     def tick(self) -> None:
@@ -55,7 +60,7 @@ class NoJournal:
     def __init__(self, outlet: VerdictOutlet) -> None:
         self._outlet = outlet
 
-    def publish(self, told: Sequence[Told]) -> list[Told]:
+    def publish(self, told: Sequence[Told], late: Callable[[Told], Told | None] = never_late) -> list[Told]:
         for verdict in told:
             self._outlet.publish(*message(verdict))
         return list(told)
@@ -76,8 +81,14 @@ class Kept:
         self.error: JournalError | None = None
         self._outlet = outlet
         self._told, self._writing = 0.0, True
+        self._unsent = END  # from this position on nothing has left yet, whether it is on the disk or not
         replay, reader = journal.config.replay, Reader(journal.folder)
-        self._service = ReplayService(replay, reader, session, lambda: journal.state, guard) if replay else None
+        self._service = ReplayService(replay, reader, session, self._replayable, guard) if replay else None
+
+    def _replayable(self) -> JournalState:
+        """Nobody has a verdict by a replay before it was sent."""
+        unsent, state = self._unsent, self.journal.state
+        return msgspec.structs.replace(state, durable=min(state.durable, unsent))
 
     def refused(self, verdict: Told, why: str) -> Told:
         """As the policy has it while the journal cannot be written. Nothing that is not sure to be kept is OK."""
@@ -110,20 +121,45 @@ class Kept:
 
 
 class Durable(Kept):
-    """On the disk first. All that is published at once costs one write and one sync."""
+    """On the disk first. All that is published at once costs one write and one sync; where they took until after a
+    deadline, what was not sent yet is taken off the disk, and goes there anew as it can still be told.
+
+    What a crash leaves on the disk unsent is replayed as it was decided: in time, and nobody was told otherwise.
+    """
 
     waits = True
 
-    def publish(self, told: Sequence[Told]) -> list[Told]:
-        told = [self._append(verdict) for verdict in told]
+    def publish(self, told: Sequence[Told], late: Callable[[Told], Told | None] = never_late) -> list[Told]:
+        self._unsent = self.journal.next_position
+        published = self._commit([self._append(verdict) for verdict in told])
+        for place in range(len(published)):
+            if late(published[place]):
+                published[place:] = self._anew(published[place:], late)
+            self._outlet.publish(*message(published[place]))
+        self._unsent = END
+        return published
+
+    def _commit(self, told: list[Told]) -> list[Told]:
         try:
             self.journal.commit()
         except JournalError as error:
             told = [self._again(verdict, str(error)) for verdict in told]
             self._tell(self.journal.state)  # what they are refused for is said before them
-        for verdict in told:
-            self._outlet.publish(*message(verdict))
-        return list(told)
+        return told
+
+    def _anew(self, unsent: list[Told], late: Callable[[Told], Told | None]) -> list[Told]:
+        """Some are late by now: the same positions hold what can still be told."""
+        if unsent[0].durable:
+            self.journal.take_back(unsent[0].journal or 0)
+        told = [self._instead(verdict, late(verdict)) for verdict in unsent]
+        return self._commit(told) if unsent[0].durable else told  # a disk that has just failed is not tried again
+
+    def _instead(self, verdict: Told, late: Told | None) -> Told:
+        if late is None:
+            return verdict
+        placed = msgspec.structs.replace(late, journal=verdict.journal, durable=verdict.durable)
+        self.journal.replace(verdict.journal or 0, *message(placed))
+        return placed
 
     def _append(self, verdict: Told) -> Told:
         placed = msgspec.structs.replace(verdict, journal=self.journal.next_position, durable=True)
@@ -154,7 +190,7 @@ class Fast(Kept):
         super().__init__(journal, outlet, session, guard)
         self._flusher = Flusher(journal)
 
-    def publish(self, told: Sequence[Told]) -> list[Told]:
+    def publish(self, told: Sequence[Told], late: Callable[[Told], Told | None] = never_late) -> list[Told]:
         state = self.journal.state
         self._tell(state)  # what verdicts are refused for is said, even where the disk is sound again by the next tick
         published = []

@@ -99,7 +99,9 @@ class Publisher(Thread):
         """One thread at a time."""
         with self._sending:
             if tickets:  # a disk that fails is not tried at every turn
-                published = self._ledger.publish([self._verdict(ticket) for ticket in tickets])
+                asked = {self.seq + place: ticket for place, ticket in enumerate(tickets)}
+                made = [self._verdict(ticket) for ticket in tickets]
+                published = self._ledger.publish(made, lambda verdict: self._late(asked[verdict.seq], verdict))
                 for ticket, verdict in zip(tickets, published, strict=True):
                     self._after(ticket, verdict)
             if self._parts:
@@ -139,6 +141,13 @@ class Publisher(Thread):
         if ticket.expired(perf_counter_ns()) and verdict.evaluation != Evaluation.UNDEFINED:
             verdict = self._made(ticket, seq)  # another thread had the processor meanwhile, for milliseconds
         return verdict
+
+    def _late(self, ticket: Ticket, verdict: Verdict) -> Verdict | None:
+        """What is to be told in its place where the disk took until after its deadline; None where it may leave."""
+        if verdict.evaluation == Evaluation.UNDEFINED or not ticket.expired(perf_counter_ns()):
+            return None
+        ticket.inspection = undefined("late", "the frame's deadline passed while the journal's disk wrote its verdict")
+        return self._made(ticket, verdict.seq)
 
     def _made(self, ticket: Ticket, seq: int) -> Verdict:
         now = perf_counter_ns()

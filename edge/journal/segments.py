@@ -73,6 +73,14 @@ class OpenSegment:
             raise
         self.size += len(data)
 
+    def cut(self, size: int) -> None:
+        """Only its first `size` bytes count from now on; where the disk refuses, the next segment says so."""
+        self.size = size
+        try:
+            self._disk.truncate(self._file, size)
+        except OSError:
+            self.sound = False
+
     def close(self) -> None:
         try:
             self._disk.close(self._file)

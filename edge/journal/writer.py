@@ -30,12 +30,14 @@ LOCK_TRIES = 5
 
 @dataclass(slots=True)
 class Waiting:
-    """A record that is not on the disk yet."""
+    """A record that is not on the disk yet. offset, chain: where it was last written, in its segment and after what."""
 
     number: int
     spans: int
     topic: bytes
     body: bytes
+    offset: int = 0
+    chain: bytes = b""
 
 
 class Journal:
@@ -66,6 +68,7 @@ class Journal:
         self.began = self.next_position = self.durable = end.next
         self._chain = end.chain
         self._segment: OpenSegment | None = None
+        self._written: list[Waiting] = []  # by the last commit
         self._waiting: deque[Waiting] = deque()
         self._bytes = 0
         self._why, self._since_ns = "", 0
@@ -121,6 +124,18 @@ class Journal:
                 raise
             return self.durable
 
+    def take_back(self, position: int) -> None:
+        """Off the disk again what the last commit wrote from `position` on: it waits as before, and can be replaced.
+
+        Only for what nobody was told of. A crash before the next commit may leave it on the disk as it was.
+        """
+        with self._committing:
+            again = deque(record for record in self._written if record.number >= position)
+            if self._segment and again:
+                self._segment.cut(again[0].offset)
+                self.durable, self._chain, self._written = again[0].number, again[0].chain, []
+                self._keep(again)
+
     @property
     def state(self) -> JournalState:
         return JournalState(
@@ -157,12 +172,13 @@ class Journal:
         if self._segment is None:
             self._segment = OpenSegment(self._disk, self.folder, Header(self.line, batch[0].number, self._chain))
             self._delete_oldest()
-        chain, pieces = self._chain, []
+        chain, data = self._chain, bytearray()
         for record in batch:
+            record.offset, record.chain = self._segment.size + len(data), chain
             piece, chain = encode_record(record.number, record.spans, record.topic, record.body, chain)
-            pieces.append(piece)
-        self._segment.append(b"".join(pieces))
-        self._chain = chain
+            data += piece
+        self._segment.append(bytes(data))
+        self._chain, self._written = chain, list(batch)
 
     def _keep(self, batch: deque[Waiting]) -> None:
         with self._changing:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -16,6 +15,7 @@ import zmq
 from edge.bus.sockets import open_socket
 from edge.bus.verdicts import VerdictOutlet, message
 from edge.daemon.ledger import Durable, Fast
+from edge.journal.disk import Disk
 from edge.journal.entries import JournalState
 from edge.journal.reader import read_records
 from edge.records import Evaluation, Verdict
@@ -41,12 +41,11 @@ class Heard:
 
 @contextmanager
 def ledger_on(
-    folder: Path, kind: type[Durable] | type[Fast], fails: Any, **keys: Any
+    folder: Path, kind: type[Durable] | type[Fast], disk: Disk, **keys: Any
 ) -> Iterator[tuple[Durable | Fast, Heard]]:
     address = f"ipc://{folder}/verdicts"
     with closing(VerdictOutlet(address)) as outlet:
         heard = Heard(address)
-        disk = FailingDisk(fails, errno.ENOSPC)
         ledger = kind(open_journal(folder / "journal", disk, **keys), outlet, "s0", None)
         time.sleep(0.3)  # the subscription travels as well
         try:
@@ -66,7 +65,7 @@ def kept(folder: Path) -> list[Any]:
 
 @pytest.mark.parametrize(("kind", "durable"), [(Durable, True), (Fast, False)])
 def test_what_is_heard_is_what_the_journal_keeps_byte_for_byte(tmp_path: Path, kind: Any, durable: bool) -> None:
-    with ledger_on(tmp_path, kind, ()) as (ledger, heard):
+    with ledger_on(tmp_path, kind, Disk()) as (ledger, heard):
         published = ledger.publish([fresh(0), fresh(1)])
         first, second = heard.next(), heard.next()
         if durable:
@@ -78,7 +77,7 @@ def test_what_is_heard_is_what_the_journal_keeps_byte_for_byte(tmp_path: Path, k
 
 @pytest.mark.parametrize("kind", [Durable, Fast])
 def test_on_a_full_disk_no_part_passes_and_everyone_is_told(tmp_path: Path, kind: Any) -> None:
-    with ledger_on(tmp_path, kind, FOREVER, full="reject") as (ledger, heard):
+    with ledger_on(tmp_path, kind, FailingDisk(FOREVER), full="reject") as (ledger, heard):
         if kind is Fast:
             ledger.publish([fresh(0)])  # nobody knows yet
             heard.next()
@@ -92,7 +91,7 @@ def test_on_a_full_disk_no_part_passes_and_everyone_is_told(tmp_path: Path, kind
 
 
 def test_a_line_may_go_on_without_its_journal_but_says_so(tmp_path: Path) -> None:
-    with ledger_on(tmp_path, Durable, FOREVER, full="flag") as (ledger, heard):
+    with ledger_on(tmp_path, Durable, FailingDisk(FOREVER), full="flag") as (ledger, heard):
         ledger.publish([fresh(0)])
         told = heard.next()
     assert (told["evaluation"], told["durable"]) == (Evaluation.OK, False)
@@ -100,14 +99,14 @@ def test_a_line_may_go_on_without_its_journal_but_says_so(tmp_path: Path) -> Non
 
 
 def test_a_line_may_stop_without_its_journal_and_rejects_until_it_has(tmp_path: Path) -> None:
-    with ledger_on(tmp_path, Durable, FOREVER, full="stop") as (ledger, heard):
+    with ledger_on(tmp_path, Durable, FailingDisk(FOREVER), full="stop") as (ledger, heard):
         ledger.publish([fresh(0)])
         assert heard.next()["reason"] == "not_journaled"
     assert ledger.error is not None and ledger.error.exit_code == 18 and "stops" in str(ledger.error)
 
 
 def test_once_there_is_room_again_the_journal_holds_what_was_heard_meanwhile(tmp_path: Path) -> None:
-    with ledger_on(tmp_path, Durable, set(range(4))) as (ledger, heard):
+    with ledger_on(tmp_path, Durable, FailingDisk(set(range(4)))) as (ledger, heard):
         while ledger.publish([fresh(0)])[0].durable is False:
             heard.next()
         assert heard.next()["evaluation"] == Evaluation.OK

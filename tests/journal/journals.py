@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -118,3 +119,15 @@ class FailingDisk(Disk):
     def sync_folder(self, folder: Path) -> None:
         self._check()
         super().sync_folder(folder)
+
+
+class SlowDisk(FailingDisk):
+    """A sync takes so long, and fails where `fails` has it."""
+
+    def __init__(self, slow_s: float = 0.0, fails: range | set[int] = range(0), number: int = errno.ENOSPC) -> None:
+        super().__init__(fails, number)
+        self.slow_s = slow_s
+
+    def sync(self, file: int) -> None:
+        time.sleep(self.slow_s)
+        super().sync(file)

@@ -23,27 +23,19 @@ from edge.errors import EdgeError
 from edge.inspection.assemble import open_pipeline
 from edge.inspection.pipeline import Pipeline
 from edge.journal.writer import Journal
-from tests.journal.journals import FailingDisk
+from tests.journal.journals import SlowDisk
 from tests.sessions import FaultySession
 
 real_time_ns = time.time_ns
 
 
-class FaultyDisk(FailingDisk):
+class FaultyDisk(SlowDisk):
     """One that is told in the midst of it."""
-
-    def __init__(self) -> None:
-        super().__init__(range(0))
-        self.slow_s = 0.0
 
     def fail(self, nth: int, count: int, number: int) -> None:
         """From the nth call from now on, so many. number: an errno."""
         first = self.calls + nth - 1
         self.fails, self.number = range(first, first + count), number
-
-    def sync(self, file: int) -> None:
-        time.sleep(self.slow_s)
-        super().sync(file)
 
 
 class Faults:

@@ -1,0 +1,245 @@
+"""A disk that takes until after a deadline: nothing that is late leaves as OK, and the journal holds what left."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event, Thread
+from time import perf_counter_ns
+
+import msgspec
+import pytest
+from click.testing import CliRunner
+
+from edge.bus.follow import Asker, follow
+from edge.bus.verdicts import VerdictInlet, VerdictOutlet, message, read_verdict
+from edge.cli import main
+from edge.config import JournalConfig, Line, read_line
+from edge.daemon.deadline import CaptureClock
+from edge.daemon.inspector import Inspector
+from edge.daemon.ledger import Durable
+from edge.daemon.publisher import Publisher
+from edge.daemon.ticket import Belt, Ticket
+from edge.inspection.assemble import open_pipeline
+from edge.inspection.pipeline import Inspection
+from edge.journal.reader import read_records
+from edge.journal.segments import segments
+from edge.journal.verify import check
+from edge.journal.writer import Journal
+from edge.records import Evaluation, FrameHeader, PartVerdict, Verdict
+from tests.daemon.test_ledger import fresh, kept, ledger_on
+from tests.journal.journals import SlowDisk
+from tests.lines import DARK, write_line
+
+SYNC_S = 0.2
+OK, LATE = (Evaluation.OK, "ok"), (Evaluation.UNDEFINED, "late")
+
+
+def due(*seconds: float) -> Callable[[Verdict], Verdict | None]:
+    """What has to leave instead of `fresh(0)`, `fresh(1)`, ... so long from now."""
+    began = time.monotonic()
+    times = {fresh(number).seq: began + allowed for number, allowed in enumerate(seconds)}
+
+    def late(verdict: Verdict) -> Verdict | None:
+        if verdict.evaluation == Evaluation.UNDEFINED or time.monotonic() < times[verdict.seq]:
+            return None
+        return msgspec.structs.replace(verdict, evaluation=0, reason="late", fail_safe=True, journal=None)
+
+    return late
+
+
+def outcomes(verdicts: list[Verdict]) -> list[tuple[int, str]]:
+    return [(verdict.evaluation, verdict.reason) for verdict in verdicts]
+
+
+def bodies(folder: Path) -> list[bytes]:
+    return [record.body for record in read_records(folder / "journal")]
+
+
+def three() -> list[Verdict]:
+    return [fresh(number) for number in range(3)]
+
+
+def test_what_the_disk_made_late_leaves_as_late_and_is_kept_as_it_left(tmp_path: Path) -> None:
+    disk = SlowDisk()
+    with ledger_on(tmp_path, Durable, disk) as (ledger, heard):
+        ledger.publish([fresh(9)])
+        disk.slow_s = SYNC_S
+        published = ledger.publish(three(), due(10, SYNC_S / 2, 10))
+        told = [heard.next() for _ in range(4)][1:]
+    assert outcomes(published) == [OK, LATE, OK] and all(verdict.durable for verdict in published)
+    assert [verdict.journal for verdict in published] == [1, 2, 3]
+    assert told == [msgspec.msgpack.decode(message(verdict)[1]) for verdict in published], "in their order, each once"
+    assert bodies(tmp_path)[1:] == [message(verdict)[1] for verdict in published]
+    assert not check(tmp_path / "journal").faults
+
+
+def test_what_becomes_late_while_another_is_written_anew_is_late_as_well(tmp_path: Path) -> None:
+    disk = SlowDisk()
+    with ledger_on(tmp_path, Durable, disk) as (ledger, _):
+        ledger.publish([fresh(9)])
+        disk.slow_s = SYNC_S
+        published = ledger.publish(three(), due(SYNC_S / 2, 1.5 * SYNC_S, 10))
+    assert outcomes(published) == [LATE, LATE, OK]
+    assert bodies(tmp_path)[1:] == [message(verdict)[1] for verdict in published]
+
+
+def test_where_nothing_is_late_nothing_is_written_twice(tmp_path: Path) -> None:
+    disk = SlowDisk()
+    with ledger_on(tmp_path, Durable, disk) as (ledger, _):
+        ledger.publish([fresh(9)])
+        calls = disk.calls
+        published = ledger.publish(three(), due(10, 10, 10))
+        assert disk.calls == calls + 2, "one write, one sync"
+    assert outcomes(published) == [OK, OK, OK] and [entry["journal"] for entry in kept(tmp_path)] == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize(("full", "expected"), [("reject", (Evaluation.UNDEFINED, "not_journaled")), ("flag", LATE)])
+@pytest.mark.parametrize("failing", [{3}, {4}, {2, 3}])
+def test_a_disk_that_fails_when_it_is_written_anew_makes_nothing_ok_or_durable(
+    tmp_path: Path, failing: set[int], full: str, expected: tuple[int, str]
+) -> None:
+    """Of the calls: 0 write, 1 sync, 2 the cut, 3 write, 4 sync."""
+    disk = SlowDisk()
+    with ledger_on(tmp_path, Durable, disk, full=full) as (ledger, heard):
+        ledger.publish([fresh(9)])
+        disk.slow_s, disk.fails = SYNC_S, {disk.calls + call for call in failing}
+        published = ledger.publish([fresh(0)], due(SYNC_S / 2))
+        disk.fails, disk.slow_s = set(), 0.0
+        after = ledger.publish([fresh(1)])
+        told = [heard.next() for _ in range(3)]
+    assert outcomes(published) == [expected] and not published[0].durable and published[0].fail_safe
+    assert [entry["reason"] for entry in told] == ["ok", expected[1], "ok"]
+    assert bodies(tmp_path)[1:] == [message(verdict)[1] for verdict in published + after]
+    assert not check(tmp_path / "journal").faults
+
+
+def test_where_nothing_can_be_cut_off_the_next_segment_holds_it(tmp_path: Path) -> None:
+    disk = SlowDisk()
+    with ledger_on(tmp_path, Durable, disk) as (ledger, _):
+        ledger.publish([fresh(9)])
+        disk.slow_s, disk.fails = SYNC_S, {disk.calls + 2}
+        published = ledger.publish([fresh(0)], due(SYNC_S / 2))
+    assert outcomes(published) == [LATE] and published[0].durable
+    assert bodies(tmp_path)[1:] == [message(published[0])[1]] and len(segments(tmp_path / "journal")) == 2
+    assert not check(tmp_path / "journal").faults
+
+
+def test_a_line_that_goes_on_without_its_journal_is_late_too(tmp_path: Path) -> None:
+    disk = SlowDisk(SYNC_S)
+    with ledger_on(tmp_path, Durable, disk, full="flag") as (ledger, _):
+        disk.fails = {2}  # the first sync, once it has taken its time
+        published = ledger.publish([fresh(0), fresh(1)], due(SYNC_S / 2, 10))
+        assert outcomes(published) == [LATE, OK] and not any(verdict.durable for verdict in published)
+    assert bodies(tmp_path) == [message(verdict)[1] for verdict in published], "once the disk can"
+
+
+def test_nobody_has_by_a_replay_what_was_not_sent(tmp_path: Path) -> None:
+    disk, stopping, replayed = SlowDisk(), Event(), set[tuple[int, str]]()
+    address = f"ipc://{tmp_path}/replay"
+
+    def ask() -> None:
+        with closing(Asker(address)) as asker:
+            while not stopping.is_set():
+                answer = asker.replay(1, 1 << 40)
+                replayed.update(outcomes([read_verdict(body) for _, body in answer.messages] if answer else []))
+
+    with ledger_on(tmp_path, Durable, disk, replay=address) as (ledger, _):
+        ledger.publish([fresh(9)])
+        asking, disk.slow_s, late = Thread(target=ask), 0.05, due(0)
+        asking.start()
+
+        def soon(verdict: Verdict) -> Verdict | None:
+            time.sleep(0.05)  # it is on the disk, and has not left
+            return late(verdict)
+
+        ledger.publish([fresh(0)], soon)
+        time.sleep(0.2)
+        stopping.set()
+        asking.join()
+    assert replayed == {LATE}
+
+
+@dataclass
+class Plant:
+    """A line's last stage in this process, with a subscriber."""
+
+    folder: Path
+    disk: SlowDisk
+    belt: Belt[Inspector]
+    verdicts: VerdictInlet
+
+    def answer(self, number: int, deadline_ms: float) -> Verdict:
+        """An OK that the engines found in time."""
+        now = perf_counter_ns()
+        header = FrameHeader(
+            session="c",
+            seq=number,
+            trigger_id=f"t{number}",
+            part_id="p0",
+            shape=(1, 1),
+            dtype="uint8",
+            pixel_format="Mono8",
+            encoding="raw",
+            nbytes=1,
+        )
+        ticket = Ticket(number, now, "cam0", header, now + int(deadline_ms * 1e6))
+        self.belt.finish(ticket, Inspection(Evaluation.OK, "ok", only="dark"))
+        assert self.verdicts.poll(10_000)
+        return self.verdicts.receive()
+
+
+@pytest.fixture
+def plant(small_line: Line, own_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Plant]:
+    disk = SlowDisk()
+
+    def open_journal(line: Line, config: JournalConfig) -> Journal:
+        return Journal(tmp_path / "journal", line.config.line, config, disk)
+
+    monkeypatch.setattr("edge.daemon.ledger.open_journal", open_journal)
+    tables = (
+        f'[journal]\nfolder = "journal"\nreplay = "ipc://{tmp_path}/replay"\n[parts]\nframes = 3\nwithin_ms = 9000\n'
+    )
+    line = read_line(write_line(tmp_path, small_line.bundles, DARK, tables))
+    belt = Belt(16, lambda: None, Inspector(line, open_pipeline(line)))
+    with closing(VerdictOutlet(line.config.verdicts)) as outlet:
+        publisher = Publisher(line, belt, outlet, CaptureClock())
+        publisher.start()
+        with closing(VerdictInlet(line.config.verdicts, "small")) as inlet:
+            time.sleep(0.3)  # the subscription travels as well
+            yield Plant(tmp_path, disk, belt, inlet)
+            publisher.stop()
+            publisher.join(10)
+
+
+def test_a_subscriber_a_part_a_follower_and_the_journal_all_have_the_one_late_verdict(plant: Plant) -> None:
+    first = plant.answer(0, 5000)
+    plant.disk.slow_s = 0.4  # longer than a follower is quiet
+    coming = follow(f"ipc://{plant.folder}/verdicts", f"ipc://{plant.folder}/replay", "small", 0, 10)
+    followed: list[Verdict | PartVerdict] = []
+
+    def listen() -> None:
+        for entry in coming:
+            if isinstance(entry, Verdict | PartVerdict):
+                followed.append(entry)
+                if isinstance(entry, PartVerdict):
+                    return
+
+    listening = Thread(target=listen)
+    listening.start()
+    second = plant.answer(1, 200)
+    third = plant.answer(2, 5000)
+    listening.join(10)
+    assert outcomes([first, second, third]) == [OK, LATE, OK]
+    assert second.fail_safe and second.durable and "disk" in second.detail
+    assert second.deadline_ns is not None and second.t_verdict_ns > second.deadline_ns
+    assert [verdict.seq for verdict in (first, second, third)] == [0, 1, 2]
+    *frames, part = followed
+    assert frames == [first, second, third] and (part.evaluation, part.reason) == LATE
+    asked = ["journal", "read", str(plant.folder / "journal"), "--trigger", "t1", "--json"]
+    (row,) = CliRunner().invoke(main, asked).stdout.splitlines()
+    assert json.loads(row)["reason"] == "late" and json.loads(row)["seq"] == 1

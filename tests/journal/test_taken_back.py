@@ -1,0 +1,106 @@
+"""What was committed and nobody was told of is taken off the disk again, and goes there as it is told."""
+
+from __future__ import annotations
+
+import errno
+import shutil
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from edge.errors import JournalError
+from edge.journal.disk import Disk
+from edge.journal.segments import segments
+from edge.journal.verify import check
+from edge.journal.writer import Journal
+from tests.journal.journals import FailingDisk, message, messages, open_journal, verdict
+
+THIRD = 2
+
+
+def late(position: int) -> tuple[bytes, bytes]:
+    return message(verdict(position, evaluation=0, reason="late", fail_safe=True, defects=(), score=None))
+
+
+def commit_five(journal: Journal) -> list[tuple[bytes, bytes]]:
+    """In one write."""
+    sent = [message(verdict(position)) for position in range(5)]
+    for told in sent:
+        journal.append(*told)
+    journal.commit()
+    return sent
+
+
+def test_the_journal_is_as_if_the_first_had_never_been_written(tmp_path: Path) -> None:
+    journal = open_journal(tmp_path)
+    sent = commit_five(journal)
+    journal.take_back(THIRD)
+    assert (journal.durable, journal.next_position) == (THIRD, 5)
+    assert messages(tmp_path) == sent[:THIRD], "what was told stays on the disk"
+    journal.replace(THIRD, *late(THIRD))
+    assert journal.commit() == 5
+    journal.append(*message(verdict(5)))
+    journal.close()
+    assert messages(tmp_path) == [*sent[:THIRD], late(THIRD), *sent[THIRD + 1 :], message(verdict(5))]
+    assert len(segments(tmp_path)) == 1 and not check(tmp_path).faults
+    assert open_journal(tmp_path).next_position == 6
+
+
+@pytest.mark.parametrize("position", [0, THIRD])
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO])
+@pytest.mark.parametrize("nth", range(8))
+def test_whatever_fails_meanwhile_each_position_is_kept_once(
+    tmp_path: Path, nth: int, number: int, position: int
+) -> None:
+    disk = FailingDisk(set(), number)
+    journal = open_journal(tmp_path, disk)
+    sent = commit_five(journal)
+    disk.fails = {disk.calls + nth}
+    journal.take_back(position)
+    journal.replace(position, *late(position))
+    while journal.durable < 5:
+        with suppress(JournalError):
+            journal.commit()
+        assert messages(tmp_path)[:position] == sent[:position]
+    disk.fails = set()
+    journal.append(*message(verdict(5)))
+    journal.close()
+    assert messages(tmp_path) == [*sent[:position], late(position), *sent[position + 1 :], message(verdict(5))]
+    assert not check(tmp_path).faults
+
+
+class CrashingDisk(Disk):
+    """Keeps what a crash would leave before the cut, after it, and after the next write."""
+
+    def __init__(self, folder: Path, copies: Path) -> None:
+        self.folder, self.copies, self.cut = folder, copies, False
+
+    def _copy(self, name: str) -> None:
+        shutil.copytree(self.folder, self.copies / name)
+
+    def truncate(self, file: int, size: int) -> None:
+        self._copy("before")
+        super().truncate(file, size)
+        self._copy("cut")
+        self.cut = True
+
+    def sync(self, file: int) -> None:
+        if self.cut:
+            self._copy("written")
+            self.cut = False
+        super().sync(file)
+
+
+def test_a_crash_in_between_leaves_one_record_or_none_for_each_position(tmp_path: Path) -> None:
+    journal = open_journal(tmp_path / "journal", CrashingDisk(tmp_path / "journal", tmp_path))
+    sent = commit_five(journal)
+    journal.take_back(THIRD)
+    journal.replace(THIRD, *late(THIRD))
+    journal.close()
+    left = {"before": sent, "cut": sent[:THIRD], "written": [*sent[:THIRD], late(THIRD), *sent[THIRD + 1 :]]}
+    for name, expected in left.items():
+        again = open_journal(tmp_path / name)
+        assert again.next_position == len(expected)
+        again.close()
+        assert messages(tmp_path / name) == expected and not check(tmp_path / name).faults
