@@ -61,7 +61,7 @@ class Worker(Thread):
                 return
             while ticket := self._crew.belt.take(inspector):
                 self._crew.finish(ticket, inspector.inspect(ticket))
-            self.gone = inspector is not self._crew.belt.engines and self._crew.dismiss(self)
+            self.gone = self._crew.belt.given_up(inspector) and self._crew.dismiss(self)
 
     def _lead(self) -> Inspector | None:
         """Receive and decode until the engines can be claimed; None where the daemon stops."""

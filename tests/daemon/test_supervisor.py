@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import select
+import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -238,6 +240,76 @@ def test_engines_that_stay_broken_end_the_daemon(station: Station) -> None:
         assert station.next().reason == "engine_failed"
     (ended,) = station.ended
     assert ended.exit_code == 12 and f"replaced {MOST_REPLACED} times" in str(ended)
+
+
+@contextmanager
+def slow_to_open(station: Station) -> Iterator[Event]:
+    """Engines that are opened anew hang until the event is set; the running ones hang too, with one frame."""
+    go_on = Event()
+
+    def open_late(line: Line) -> Pipeline:
+        go_on.wait()
+        return open_pipeline(line)
+
+    station.supervisor._reopen = open_late
+    station.faulty.go_on.clear()
+    station.send()
+    assert station.next().reason == "engine_failed"
+    try:
+        yield go_on
+    finally:
+        go_on.set()
+
+
+def test_while_engines_are_opened_anew_deadlines_hold_and_the_watchdog_is_fed(
+    small_line: Line, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WATCHDOG_USEC", "400000")
+    monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(tmp_path / "notify"))
+        systemd.settimeout(1.0)
+        with station_on(small_line, tmp_path) as station, slow_to_open(station) as go_on:
+            station.send()  # without a deadline
+            while not systemd.recv(4096).startswith(b"STATUS=no frame is inspected until"):
+                pass
+            until, fed = time.monotonic() + 1.5, 0
+            while time.monotonic() < until:
+                began = time.perf_counter()
+                station.send(1, DEADLINE_MS)
+                verdict = station.next()
+                took = 1000 * (time.perf_counter() - began)
+                assert (verdict.evaluation, verdict.reason, verdict.fail_safe) == (Evaluation.UNDEFINED, "late", True)
+                assert took < DEADLINE_MS + 20 + 30, "and the test's own way to it"
+                while select.select([systemd], [], [], 0)[0]:
+                    fed += systemd.recv(4096) == b"WATCHDOG=1"
+            assert fed >= 4, "every 0.2 s"
+            go_on.set()
+            answered = station.next()
+            assert (answered.evaluation, answered.trigger_id) == (Evaluation.OK, "t1"), "by the new engines"
+            station.faulty.go_on.set()
+            assert within(5, lambda: len(station.supervisor._crew.workers) == 2), "who came back has gone"
+
+
+def test_engines_that_cannot_be_opened_anew_in_time_end_the_daemon(
+    station: Station, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge.daemon.opening.OPENING_S", 0.3)
+    with slow_to_open(station):
+        assert within(5, lambda: bool(station.ended))
+        (ended,) = station.ended
+        assert ended.exit_code == 12 and "others could not be opened within 0.3 s" in str(ended)
+        assert sorted(station.stop(5)) == ["opening", "worker"]
+
+
+def test_a_line_that_is_stopped_while_engines_are_opened_answers_and_ends(station: Station) -> None:
+    with slow_to_open(station):
+        station.send(2)
+        time.sleep(0.1)
+        began = time.monotonic()
+        assert sorted(station.stop(5)) == ["opening", "worker"]
+        assert time.monotonic() - began < 3
+        assert [station.next().reason for _ in range(2)] == ["stopped"] * 2
 
 
 def test_what_is_under_way_when_the_line_stops_is_answered(station: Station) -> None:

@@ -1,0 +1,47 @@
+"""Engines opened anew in a thread of their own: a driver that hangs there holds up neither the watchdog nor the end."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from threading import Thread
+
+from edge.config import Line
+from edge.daemon.inspector import Inspector
+from edge.errors import EdgeError, EngineError
+from edge.inspection.pipeline import Pipeline
+
+log = logging.getLogger("edge")
+OPENING_S = 60.0  # then a new process is a better start
+
+
+class Opening(Thread):
+    """why: the ones before are given up."""
+
+    def __init__(self, line: Line, reopen: Callable[[Line], Pipeline], why: str) -> None:
+        super().__init__(name="opening", daemon=True)
+        self.why = why
+        self._line, self._reopen = line, reopen
+        self._until = time.monotonic() + OPENING_S
+        self._inspector: Inspector | None = None
+        self._error = "the thread that opened them has ended"
+
+    def run(self) -> None:
+        try:
+            self._inspector = Inspector(self._line, self._reopen(self._line))
+        except EdgeError as error:
+            self._error = str(error)
+        except Exception as error:
+            log.exception("the engines cannot be opened anew")
+            self._error = f"{type(error).__name__}: {error}"
+
+    def opened(self) -> Inspector | None:
+        """None while it is at it. Raises EngineError where they cannot be opened, or not within OPENING_S."""
+        if self.is_alive() and time.monotonic() < self._until:
+            return None
+        if self.is_alive():
+            raise EngineError(f"{self.why}; others could not be opened within {OPENING_S:g} s")
+        if self._inspector is None:
+            raise EngineError(f"{self.why}; they cannot be opened anew: {self._error}")
+        return self._inspector
