@@ -47,5 +47,10 @@ class Inspector:
         return perf_counter_ns() - self._began_ns if self.ticket else 0
 
     @property
+    def bundles(self) -> dict[str, str]:
+        """Their digests by name."""
+        return {model.manifest.name: model.bundle.sha256 for model in self.pipeline.models}
+
+    @property
     def on_gpu(self) -> bool:
         return any(model.session.device != "cpu" for model in self.pipeline.models)

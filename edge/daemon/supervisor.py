@@ -142,7 +142,7 @@ class Supervisor:
         if former := self.swaps.take_back():
             self._put_in_place(former, why)
         else:
-            self._opening = Opening(self._line_anew(old), self._reopen, why)
+            self._opening = Opening(self._line_anew(old), old.bundles, self._reopen, why)
             self._opening.start()
 
     def _line_anew(self, old: Inspector) -> Line:

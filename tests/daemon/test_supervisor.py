@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import select
+import shutil
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -11,9 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event, Thread, Timer
 
+import msgspec
 import numpy as np
 import pytest
 
+from edge.bundle import MANIFEST
 from edge.bus.camera import Camera
 from edge.bus.frames import FrameInlet
 from edge.bus.verdicts import VerdictInlet, VerdictOutlet
@@ -30,7 +33,7 @@ from edge.errors import EdgeError, EngineError
 from edge.inspection.assemble import open_pipeline
 from edge.inspection.pipeline import Pipeline
 from edge.records import Evaluation, Verdict
-from tests.lines import DARK, write_line
+from tests.lines import DARK, edit, write_line
 from tests.sessions import FaultySession
 
 pytestmark = pytest.mark.usefixtures("own_cache")
@@ -300,6 +303,30 @@ def test_engines_that_cannot_be_opened_anew_in_time_end_the_daemon(
         (ended,) = station.ended
         assert ended.exit_code == 12 and "others could not be opened within 0.3 s" in str(ended)
         assert sorted(station.stop(5)) == ["opening", "worker"]
+
+
+def test_a_bundle_that_a_trial_refused_is_not_what_hung_engines_are_replaced_by(
+    small_line: Line, tmp_path: Path
+) -> None:
+    models = tmp_path / "models"
+    shutil.copytree(small_line.bundles, models)
+    with station_on(msgspec.structs.replace(small_line, bundles=models), tmp_path) as station:
+        edit(models / "smoother" / MANIFEST, "score = 0.05", "score = -1.0")
+        trial = station.supervisor.swaps.ask(Trial(frames=2, seconds=20, disagree=0.0))
+        while not trial.done():
+            station.send()
+            assert station.next().evaluation == Evaluation.OK
+        assert "refused: 2 of 2 live frames came out otherwise" in trial.result().said
+        station.faulty.go_on.clear()
+        station.send(2)
+        assert station.next().reason == "engine_failed"
+        assert within(20, lambda: bool(station.ended))
+        (ended,) = station.ended
+        assert ended.exit_code == 12 and "no answer from the engines for 150 ms" in str(ended)
+        assert "smoother on the disk is not the bundle that ran" in str(ended)
+        station.faulty.go_on.set()
+        station.stop(5)
+        assert station.next().evaluation == Evaluation.UNDEFINED
 
 
 def test_a_line_that_is_stopped_while_engines_are_opened_answers_and_ends(station: Station) -> None:
