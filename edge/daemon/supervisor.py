@@ -187,7 +187,7 @@ class Supervisor:
         belt.refuse_all("stopped", "the line was stopped before the frame was inspected")
         self._publisher.stop()
         self._publisher.join(max(WRITE_S, until - time.monotonic()))
-        threads: list[Thread] = [self._publisher, *self._crew.workers, *opening]
+        threads: list[Thread] = [self._publisher, *self._crew.workers, *opening, *self.swaps.hanging]
         left = [thread.name for thread in threads if thread.is_alive()]
         if not left:
             self.swaps.close()

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event, Thread, Timer
+from threading import enumerate as enumerate_threads
 
 import msgspec
 import numpy as np
@@ -64,8 +65,8 @@ class Station:
 
 
 @contextmanager
-def station_on(line: Line, folder: Path, device: str = "") -> Iterator[Station]:
-    line = read_line(write_line(folder, line.bundles, f"[limits]\nhang_ms = {HANG_MS}\n", DARK))
+def station_on(line: Line, folder: Path, device: str = "", hang_ms: float = HANG_MS) -> Iterator[Station]:
+    line = read_line(write_line(folder, line.bundles, f"[limits]\nhang_ms = {hang_ms}\n", DARK))
     config, opened = line.config, list[Pipeline]()
 
     def reopen(wanted: Line) -> Pipeline:
@@ -215,6 +216,47 @@ def test_new_engines_that_fail_soon_after_a_swap_are_taken_back(station: Station
     assert len(station.opened) == 1, "nothing was opened for it"
 
 
+@pytest.fixture
+def patient(small_line: Line, tmp_path: Path) -> Iterator[Station]:
+    """Opening engines takes the processor from those that run."""
+    with station_on(small_line, tmp_path, hang_ms=2000) as station:
+        yield station
+
+
+@pytest.mark.parametrize("where", ["while they open", "at a frame"])
+def test_new_engines_that_hang_in_their_trial_are_refused_and_a_later_reload_works(
+    patient: Station, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    monkeypatch.setattr("edge.daemon.swap.OPENING_S", 2.0)
+    go_on, before = Event(), patient.belt.engines
+
+    def open_hanging(line: Line) -> Pipeline:
+        if where == "while they open":
+            go_on.wait()
+        pipeline = open_pipeline(line)
+        faulty = FaultySession(pipeline.judges["dark"].model.session)
+        faulty.go_on = go_on
+        pipeline.judges["dark"].model.session = faulty
+        patient.opened.append(pipeline)
+        return pipeline
+
+    swaps = patient.supervisor.swaps
+    usual, swaps._reopen = swaps._reopen, open_hanging
+    hung = swaps.ask(Trial(frames=2, seconds=0.5, disagree=0.0))
+    until = time.monotonic() + 20
+    while not hung.done() and time.monotonic() < until:
+        patient.send()
+        assert patient.next().evaluation == Evaluation.OK
+    outcome = hung.result(0)
+    assert outcome.inspector is None and outcome.said == "refused: the new engines did not come through within 2.5 s"
+    swaps._reopen = usual
+    done = swaps.ask(Trial(frames=0, seconds=0)).result(20)
+    assert done.inspector is patient.belt.engines is not before
+    go_on.set()
+    assert within(10, lambda: not swaps.hanging)
+    assert within(10, lambda: not any(thread.name == "shadow" for thread in enumerate_threads()))
+
+
 def test_idle_engines_that_are_no_longer_right_are_opened_anew(
     station: Station, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -310,7 +352,8 @@ def test_a_bundle_that_a_trial_refused_is_not_what_hung_engines_are_replaced_by(
 ) -> None:
     models = tmp_path / "models"
     shutil.copytree(small_line.bundles, models)
-    with station_on(msgspec.structs.replace(small_line, bundles=models), tmp_path) as station:
+    line = msgspec.structs.replace(small_line, bundles=models)
+    with station_on(line, tmp_path, hang_ms=2000) as station:
         edit(models / "smoother" / MANIFEST, "score = 0.05", "score = -1.0")
         trial = station.supervisor.swaps.ask(Trial(frames=2, seconds=20, disagree=0.0))
         while not trial.done():
@@ -322,7 +365,7 @@ def test_a_bundle_that_a_trial_refused_is_not_what_hung_engines_are_replaced_by(
         assert station.next().reason == "engine_failed"
         assert within(20, lambda: bool(station.ended))
         (ended,) = station.ended
-        assert ended.exit_code == 12 and "no answer from the engines for 150 ms" in str(ended)
+        assert ended.exit_code == 12 and "no answer from the engines for 2000 ms" in str(ended)
         assert "smoother on the disk is not the bundle that ran" in str(ended)
         station.faulty.go_on.set()
         station.stop(5)
