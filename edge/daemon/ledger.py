@@ -6,6 +6,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
+from threading import Thread
 from typing import Protocol, TypeVar
 
 import msgspec
@@ -28,9 +29,11 @@ Told = TypeVar("Told", Verdict, PartVerdict)
 
 
 class Ledger(Protocol):
-    """waits: publishing may take a disk's time. error: why the line has to stop, as its journal's policy has it."""
+    """waits: publishing may take a disk's time. error: why the line has to stop, as its journal's policy has it.
+    threads: its own, which end with `close`."""
 
     waits: bool
+    threads: list[Thread]
     error: JournalError | None
 
     @property
@@ -54,6 +57,7 @@ class NoJournal:
 
     def __init__(self, outlet: VerdictOutlet) -> None:
         self._outlet = outlet
+        self.threads: list[Thread] = []
 
     def publish(self, told: Sequence[Told]) -> list[Told]:
         for verdict in told:
@@ -78,6 +82,7 @@ class Kept:
         self._told, self._writing = 0.0, True
         replay, reader = journal.config.replay, Reader(journal.folder)
         self._service = ReplayService(replay, reader, session, lambda: journal.state, guard) if replay else None
+        self.threads: list[Thread] = [self._service.thread] if self._service else []
 
     def refused(self, verdict: Told, why: str) -> Told:
         """As the policy has it while the journal cannot be written. Nothing that is not sure to be kept is OK."""
@@ -153,6 +158,7 @@ class Fast(Kept):
     def __init__(self, journal: Journal, outlet: VerdictOutlet, session: str, guard: Guard | None) -> None:
         super().__init__(journal, outlet, session, guard)
         self._flusher = Flusher(journal)
+        self.threads.append(self._flusher.thread)
 
     def publish(self, told: Sequence[Told]) -> list[Told]:
         state = self.journal.state

@@ -85,6 +85,11 @@ class Publisher(Thread):
         return self._ledger.error
 
     @property
+    def threads(self) -> list[Thread]:
+        """Itself, and those without which not all that it publishes is kept, or can be read again."""
+        return [self, *self._ledger.threads, *([self._gallery.thread] if self._gallery else [])]
+
+    @property
     def journal(self) -> Journal | None:
         return self._ledger.journal
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from threading import Event, Thread
 from time import perf_counter_ns
 from typing import TYPE_CHECKING
@@ -59,9 +59,10 @@ class Supervisor:
         for _ in range(WORKERS):
             self._crew.add()
 
-    def watch(self, stopping: Event) -> None:
-        """Until told to stop. Raises BusError where a stage has ended, EngineError where the engines stay broken,
-        JournalError where the line is not to go on without its journal."""
+    def watch(self, stopping: Event, others: Sequence[Thread] = ()) -> None:
+        """Until told to stop. others: threads that the line does not go on without either. Raises BusError where one
+        has ended, EngineError where the engines stay broken, JournalError where the line is not to go on without its
+        journal."""
         interval, fed = notify.watchdog_interval(), 0.0
         while not stopping.wait(LOOK_S):
             if self._reload.is_set():
@@ -71,8 +72,9 @@ class Supervisor:
             self._try_golden()
             if self._publisher.error:
                 raise self._publisher.error
-            if not self._publisher.is_alive() or not self._complete:
-                raise BusError("a thread of the daemon has ended, as the log says; start the line again")
+            dead = [thread.name for thread in (*self._publisher.threads, *others) if not thread.is_alive()]
+            if dead or not self._complete:
+                raise BusError(f"the thread {(*dead, 'worker')[0]} has ended, as the log says; start the line again")
             if interval is not None and time.monotonic() - fed >= interval and self._get_on(interval):
                 notify.watchdog()
                 fed = time.monotonic()

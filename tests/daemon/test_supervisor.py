@@ -19,6 +19,8 @@ import pytest
 
 from edge.bundle import MANIFEST
 from edge.bus.camera import Camera
+from edge.bus.control import ask_status, open_service
+from edge.bus.follow import Asker
 from edge.bus.frames import FrameInlet
 from edge.bus.verdicts import VerdictInlet, VerdictOutlet
 from edge.config import Line, read_line
@@ -30,9 +32,10 @@ from edge.daemon.shadow import Trial
 from edge.daemon.supervisor import MOST_REPLACED, Supervisor
 from edge.daemon.ticket import Belt
 from edge.daemon.worker import Crew
-from edge.errors import EdgeError, EngineError
+from edge.errors import BusError, EdgeError, EngineError
 from edge.inspection.assemble import open_pipeline
 from edge.inspection.pipeline import Pipeline
+from edge.journal.reader import Reader, read_records
 from edge.records import Evaluation, Verdict
 from tests.lines import DARK, edit, write_line
 from tests.sessions import FaultySession
@@ -51,6 +54,7 @@ class Station:
     camera: Camera
     verdicts: VerdictInlet
     faulty: FaultySession
+    publisher: Publisher
     opened: list[Pipeline]
     stop: Callable[[float], list[str]] = field(default=lambda _: [])
     ended: list[EdgeError] = field(default_factory=list)
@@ -65,8 +69,10 @@ class Station:
 
 
 @contextmanager
-def station_on(line: Line, folder: Path, device: str = "", hang_ms: float = HANG_MS) -> Iterator[Station]:
-    line = read_line(write_line(folder, line.bundles, f"[limits]\nhang_ms = {hang_ms}\n", DARK))
+def station_on(
+    line: Line, folder: Path, device: str = "", hang_ms: float = HANG_MS, table: str = ""
+) -> Iterator[Station]:
+    line = read_line(write_line(folder, line.bundles, f"[limits]\nhang_ms = {hang_ms}\n", table, DARK))
     config, opened = line.config, list[Pipeline]()
 
     def reopen(wanted: Line) -> Pipeline:
@@ -87,7 +93,7 @@ def station_on(line: Line, folder: Path, device: str = "", hang_ms: float = HANG
     supervisor.start()
     camera = Camera(config.frames, config.line, "cam0")
     time.sleep(0.3)  # the subscription travels as well
-    station = Station(supervisor, belt, camera, inlet, faulty, opened)
+    station = Station(supervisor, belt, camera, inlet, faulty, publisher, opened)
 
     def watch() -> None:
         try:
@@ -255,6 +261,55 @@ def test_new_engines_that_hang_in_their_trial_are_refused_and_a_later_reload_wor
     go_on.set()
     assert within(10, lambda: not swaps.hanging)
     assert within(10, lambda: not any(thread.name == "shadow" for thread in enumerate_threads()))
+
+
+JOURNAL = '[journal]\nfolder = "journal"\nmode = "fast"\nreplay = "ipc://{}/replay"\n'
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_line_whose_journal_is_no_longer_written_ends_and_loses_nothing(
+    small_line: Line, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with station_on(small_line, tmp_path, table=JOURNAL.format(tmp_path)) as station:
+        station.send()
+        first = station.next()
+        assert station.publisher.journal
+        with monkeypatch.context() as patch:
+            patch.setattr(station.publisher.journal._disk, "write", nobody_foresaw)
+            station.send()
+            assert station.next().evaluation == Evaluation.OK, "published at once, as fast has it"
+            assert within(5, lambda: bool(station.ended))
+        (ended,) = station.ended
+        assert ended.exit_code == 13 and "the thread journal has ended" in str(ended)
+        assert station.stop(1) == []
+    assert [record.number for record in read_records(tmp_path / "journal")] == [first.journal, 1]
+
+
+def nobody_foresaw(*_: object) -> int:
+    raise RuntimeError("nobody foresaw this")
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_line_whose_replays_are_answered_no_more_ends(
+    small_line: Line, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Reader, "first", property(nobody_foresaw))
+    with station_on(small_line, tmp_path, table=JOURNAL.format(tmp_path)) as station:
+        asker = Asker(f"ipc://{tmp_path}/replay")
+        assert asker.snapshot() is None
+        asker.close()
+        assert within(5, lambda: bool(station.ended)) and "the thread replay has ended" in str(station.ended[0])
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_line_that_can_be_controlled_no_more_ends(station: Station, tmp_path: Path) -> None:
+    address = f"ipc://{tmp_path}/control"
+    service = open_service(address, nobody_foresaw)
+    with pytest.raises(BusError, match="no answer"):
+        ask_status(address, 0.5)
+    with pytest.raises(BusError, match="the thread control has ended"):
+        station.supervisor.watch(Event(), [service.thread])
+    service.close()
 
 
 def test_idle_engines_that_are_no_longer_right_are_opened_anew(
