@@ -136,7 +136,11 @@ def reload(
 )
 @click.option("--loop/--once", default=False, help="Begin again after the last image.")
 @click.option("--shuffle", type=int, metavar="SEED", help="Mix the images, the same way for the same seed.")
-@click.option("--deadline-ms", type=float, help="Ask for each verdict within this time of the capture.")
+@click.option(
+    "--deadline-ms",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Ask for each verdict within this time of the capture.",
+)
 @click.option(
     "--part-frames",
     type=click.IntRange(min=1),
