@@ -136,7 +136,11 @@ def reload(
 )
 @click.option("--loop/--once", default=False, help="Begin again after the last image.")
 @click.option("--shuffle", type=int, metavar="SEED", help="Mix the images, the same way for the same seed.")
-@click.option("--deadline-ms", type=float, help="Ask for each verdict within this time of the capture.")
+@click.option(
+    "--deadline-ms",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Ask for each verdict within this time of the capture.",
+)
 @click.option(
     "--part-frames",
     type=click.IntRange(min=1),
@@ -214,9 +218,10 @@ def watch(
     """The reference subscriber: prints each verdict, and says when one is missing, repeated or old.
 
     On a line with [parts] a row that begins with = is the part's own verdict, after those of its frames: frames that
-    came of those expected, milliseconds since the first.
+    came of those expected, milliseconds since the first. A row that begins with ! is a drift alarm, or its end.
 
-    Exit code 1 when verdicts were lost or repeated. With --json one JSON object a line; a part's has `frames`.
+    Exit code 1 when verdicts were lost or repeated. With --json one JSON object a line; a part's has `frames`, an
+    alarm's `raised`.
     """
     from rich.console import Console
 
@@ -224,8 +229,8 @@ def watch(
     from edge.bus.follow import follow
     from edge.bus.verdicts import Continuity, subscribe_all
     from edge.journal.entries import Lost
-    from edge.records import PartVerdict
-    from edge.terminal import HEADINGS, Tally, part_row, verdict_row
+    from edge.records import Alarm, PartVerdict
+    from edge.terminal import HEADINGS, Tally, alarm_row, part_row, verdict_row
 
     if (replay or since is not None) and not (replay and line):
         raise click.UsageError("--since needs --replay, and --replay needs --line")
@@ -246,6 +251,12 @@ def watch(
             if isinstance(verdict, Lost):
                 gone += verdict.last + 1 - verdict.first
                 warn.print(f"the journal's {verdict.first} to {verdict.last} are lost: {verdict.why}")
+                continue
+            if isinstance(verdict, Alarm):
+                if as_json:
+                    click.echo(to_json(verdict))
+                else:
+                    console.print(alarm_row(verdict), soft_wrap=True)
                 continue
             continuity = parts if isinstance(verdict, PartVerdict) else frames
             for sentence in continuity.doubts(verdict, max_age_ms if since is None else None):

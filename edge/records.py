@@ -62,7 +62,8 @@ class FrameHeader(msgspec.Struct, frozen=True, kw_only=True):
     the camera had it lately; it is how a plant knows which part the verdict is of.
 
     shape: `[h, w]` or `[h, w, 3]`. dtype: numpy's name. pixel_format: the PFNC name. nbytes: size of the third part.
-    crc32c: of the third part. t_capture_ns is on the clock that `clock` names. deadline_ms: at most a day.
+    crc32c: of the third part. t_capture_ns is on the clock that `clock` names. deadline_ms: above 0, at
+    most a day; left out, the frame takes the line's.
     """
 
     session: Label
@@ -78,7 +79,7 @@ class FrameHeader(msgspec.Struct, frozen=True, kw_only=True):
     t_capture_ns: Annotated[int, msgspec.Meta(ge=0, lt=2**62)] = 0
     clock: Label = "realtime"
     crc32c: int | None = None
-    deadline_ms: Annotated[float, msgspec.Meta(ge=0, le=DAY_MS)] | None = None
+    deadline_ms: Annotated[float, msgspec.Meta(gt=0, le=DAY_MS)] | None = None
     simulated: bool = False
 
 

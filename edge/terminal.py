@@ -9,7 +9,7 @@ import numpy as np
 from rich.table import Table
 from rich.text import Text
 
-from edge.records import Evaluation, PartVerdict, Verdict
+from edge.records import Alarm, Evaluation, PartVerdict, Verdict
 
 STYLES = {
     Evaluation.OK: "green",
@@ -49,6 +49,14 @@ def part_row(verdict: PartVerdict) -> Text:
     row = Text(f"{'= ' + (verdict.part_id or '-'):<22.22} {verdict.surface or '-':<15} ", "bold")
     row.append(f"{NAMES[evaluation]:<13}", STYLES[evaluation])
     row.append(f" {score:>7} {came:>7} {verdict.span_ns / 1e6:>7.1f}  {why}")
+    return row
+
+
+def alarm_row(alarm: Alarm) -> Text:
+    """One line between those of the frames: camera, surface, whether it has begun or is over, why."""
+    row = Text(f"{'! ' + alarm.camera:<22.22} {alarm.surface:<15} ", "bold")
+    row.append(f"{'alarm' if alarm.raised else 'over':<13}", "bold yellow" if alarm.raised else "green")
+    row.append(f" {'':>7} {'':>7} {'':>7}  {alarm.detail}")
     return row
 
 

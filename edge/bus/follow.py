@@ -14,10 +14,10 @@ from edge.bus.curve import CurveClient
 from edge.bus.replay import REPLY_BYTES, Replay, Snapshot
 from edge.bus.service import read_answer
 from edge.bus.sockets import open_socket
-from edge.bus.verdicts import VERDICT_BYTES, read_part, read_verdict
+from edge.bus.verdicts import KINDS, VERDICT_BYTES, read_part, read_published, read_verdict
 from edge.errors import BusError
 from edge.journal.entries import Lost
-from edge.records import MESSAGE_VERSION, PartVerdict, Verdict
+from edge.records import MESSAGE_VERSION, Alarm, PartVerdict, Verdict
 
 Answer = TypeVar("Answer", Snapshot, Replay)
 Published = Verdict | PartVerdict
@@ -85,9 +85,9 @@ class Follower:
         self.session = snapshot.session
         yield from self.fetch(snapshot.next)
 
-    def live(self, verdict: Published) -> Iterator[Published | Lost | None]:
-        """It, after whatever is missing before it; nothing where it came already."""
-        if verdict.journal is None:
+    def live(self, verdict: Published | Alarm) -> Iterator[Published | Alarm | Lost | None]:
+        """It, after whatever is missing before it; nothing where it came already. No journal keeps an alarm."""
+        if isinstance(verdict, Alarm) or verdict.journal is None:
             yield verdict
             return
         if verdict.session != self.session:
@@ -152,21 +152,22 @@ def follow(
     since: int | None = None,
     timeout_s: float | None = None,
     curve: CurveClient | None = None,
-) -> Iterator[Published | Lost | None]:
-    """Every verdict of a line once, in the order of its journal: from position `since` on, or from now.
+) -> Iterator[Published | Alarm | Lost | None]:
+    """Every verdict of a line once, in the order of its journal: from position `since` on, or from now. Alarms as they
+    come.
 
     verdicts, replay: the line's addresses. None about once a second while none comes; Lost where some can be read no
     more; the end after `timeout_s` of silence. curve: the keys of a line with [security]. Raises BusError.
     """
     socket = open_socket(zmq.SUB, verdicts, bind=False, largest_part=VERDICT_BYTES, high_water=100_000, curve=curve)
-    for kind in ("verdict", "part"):
+    for kind in KINDS:
         socket.subscribe(f"{kind}/{line}/")
     follower = Follower(Asker(replay, curve), since)
     last = idle = time.monotonic()
     try:
         while timeout_s is None or time.monotonic() - last < timeout_s:
             topic, body = socket.recv_multipart() if follower.session and socket.poll(QUIET_MS) else (b"", b"")
-            for entry in follower.live(_published(topic, body)) if topic else follower.look():
+            for entry in follower.live(read_published(topic, body)) if topic else follower.look():
                 yield entry
                 idle = time.monotonic()
                 last = last if entry is None else idle

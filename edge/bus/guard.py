@@ -30,7 +30,8 @@ def nobody_counts(domain: str, address: str, why: str) -> None:
 
 
 class Guard:
-    """The daemon's key and its lists of allowed ones. Open it before the sockets, close it after them."""
+    """The daemon's key and its lists of allowed ones. Open it before the sockets, close it after them. thread: where it
+    answers."""
 
     def __init__(self, own: KeyPair, folders: Mapping[Domain, Path], denied: Denied = nobody_counts) -> None:
         """denied: told the domain, the address and why, in the guard's own thread. Raises BusError."""
@@ -46,8 +47,8 @@ class Guard:
         except zmq.ZMQError as error:
             self._socket.close(0)
             raise BusError(f"another guard answers in this process already ({error}); close it first") from error
-        self._thread = threading.Thread(target=self._answer, name="edge-guard", daemon=True)
-        self._thread.start()
+        self.thread = threading.Thread(target=self._answer, name="edge-guard", daemon=True)
+        self.thread.start()
 
     def curve(self, domain: Domain) -> CurveServer:
         """What `open_socket` needs for a socket that is bound."""
@@ -63,7 +64,7 @@ class Guard:
 
     def close(self) -> None:
         self._stopping.set()
-        self._thread.join()
+        self.thread.join()
 
     def _answer(self) -> None:
         try:

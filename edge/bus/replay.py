@@ -73,6 +73,7 @@ class ReplayService:
         Raises BusError."""
         self._reader, self._session, self._state = reader, session, state
         self._service = Service("replay", address, "verdicts", self._answer, guard)
+        self.thread = self._service.thread
 
     def close(self) -> None:
         self._service.close()

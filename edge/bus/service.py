@@ -28,7 +28,8 @@ Kind = TypeVar("Kind", bound=msgspec.Struct)
 
 
 class Service:
-    """answer: what a request's bytes come to, or a Future of it; may raise EdgeError, and as `read_request`."""
+    """answer: what a request's bytes come to, or a Future of it; may raise EdgeError, and as `read_request`. thread:
+    where it answers; it ends with `close`."""
 
     def __init__(
         self, name: str, address: str, domain: Domain, answer: Callable[[bytes], Any], guard: Guard | None = None
@@ -41,12 +42,12 @@ class Service:
         self._domain, self._answer, self._guard = domain, answer, guard
         self._open: list[tuple[list[bytes], Future[Any]]] = []
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
-        self._thread.start()
+        self.thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self.thread.start()
 
     def close(self) -> None:
         self._stop.set()
-        self._thread.join()
+        self.thread.join()
         self._socket.close(0)
 
     def _run(self) -> None:

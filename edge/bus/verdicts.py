@@ -20,6 +20,7 @@ from edge.records import MESSAGE_VERSION, Alarm, PartVerdict, Verdict
 
 Kind = TypeVar("Kind", Verdict, PartVerdict, Alarm, JournalState)
 
+KINDS = "verdict", "part", "alarm"  # of topics; the journal's state is one more
 VERDICT_BYTES = 4 * 1024 * 1024
 HIGH_WATER = 100_000
 UNREAD = 5_000  # for each subscriber; what twenty that stall may keep of the daemon's memory hangs on it
@@ -117,6 +118,13 @@ def read_state(data: bytes) -> JournalState:
     return _read(data, JournalState)
 
 
+def read_published(topic: bytes, body: bytes) -> Verdict | PartVerdict | Alarm:
+    """A message of one of KINDS. Raises BusError naming the field."""
+    if topic.startswith(b"alarm/"):
+        return read_alarm(body)
+    return read_part(body) if topic.startswith(b"part/") else read_verdict(body)
+
+
 def _read(data: bytes, kind: type[Kind]) -> Kind:
     try:
         claims = msgpack.unpackb(data, max_str_len=4096, max_array_len=65536, max_map_len=256, max_ext_len=0)
@@ -179,13 +187,10 @@ def subscribe(
 
 def subscribe_all(
     address: str, line: str = "", timeout_s: float | None = None, curve: CurveClient | None = None
-) -> Iterator[Verdict | PartVerdict | None]:
-    """As `subscribe`, the part verdicts too, in the order of the daemon."""
-    for message in _messages(address, ("verdict", "part"), line, timeout_s, curve):
-        if not message:
-            yield None
-        else:
-            yield read_part(message[-1]) if message[0].startswith(b"part/") else read_verdict(message[-1])
+) -> Iterator[Verdict | PartVerdict | Alarm | None]:
+    """As `subscribe`, the part verdicts and alarms too, in the order of the daemon."""
+    for message in _messages(address, KINDS, line, timeout_s, curve):
+        yield read_published(*message) if message else None
 
 
 def _messages(

@@ -45,7 +45,7 @@ def status(publisher: Publisher, belt: Belt[Inspector]) -> Status:
         session=publisher.session,
         seq=publisher.seq,
         config_sha256=inspector.line.sha256,
-        bundles={model.manifest.name: model.bundle.sha256 for model in models},
+        bundles=inspector.bundles,
         graphs={model.manifest.name: model.runs_on for model in models},
         queues=belt.depths(),
     )

@@ -35,8 +35,8 @@ class CaptureClock:
 
     def deadline_ns(self, header: FrameHeader, received_ns: int, usual_ms: float) -> int | None:
         """Of perf_counter_ns: from capture where the camera says when, and from arrival at the latest. usual_ms: the
-        line's own, for frames that bring none. None: there is none."""
-        allowed = usual_ms if header.deadline_ms is None else header.deadline_ms
+        line's own, for frames that bring none; 0: it has none. None: there is none."""
+        allowed = header.deadline_ms or usual_ms
         if not allowed:
             return None
         stamped = header.t_capture_ns and header.clock == "realtime"

@@ -11,7 +11,7 @@ from edge.records import Verdict
 class Gallery:
     def __init__(self, pictures: Pictures, near: float) -> None:
         self._pictures, self._near = pictures, near
-        self.close = pictures.close
+        self.close, self.thread = pictures.close, pictures.thread
 
     def see(self, ticket: Ticket, verdict: Verdict) -> None:
         if (

@@ -38,7 +38,7 @@ class Inspector:
     def inspect(self, tickets: Sequence[Ticket]) -> list[tuple[Ticket, Inspection]]:
         """Whatever the engines raise, the parts are answered and the line goes on. What was answered this moment has
         no frame any more, and is left out."""
-        waiting = [(ticket, ticket.frame) for ticket in tickets if ticket.frame is not None]
+        waiting = [(ticket, frame) for ticket in tickets if (frame := ticket.frame) is not None]
         if not waiting:
             return []
         self._began_ns, self.tickets = perf_counter_ns(), [ticket for ticket, _ in waiting]
@@ -64,6 +64,11 @@ class Inspector:
     def busy_ns(self) -> int:
         """How long they have been at what they are at."""
         return perf_counter_ns() - self._began_ns if self.tickets else 0
+
+    @property
+    def bundles(self) -> dict[str, str]:
+        """Their digests by name."""
+        return {model.manifest.name: model.bundle.sha256 for model in self.pipeline.models}
 
     @property
     def on_gpu(self) -> bool:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
+from threading import Thread
 from typing import Protocol, TypeVar
 
 import msgspec
@@ -32,9 +33,11 @@ def never_late(_: object) -> None:
 
 
 class Ledger(Protocol):
-    """waits: publishing may take a disk's time. error: why the line has to stop, as its journal's policy has it."""
+    """waits: publishing may take a disk's time. error: why the line has to stop, as its journal's policy has it.
+    threads: its own, which end with `close`."""
 
     waits: bool
+    threads: list[Thread]
     error: JournalError | None
 
     @property
@@ -59,6 +62,7 @@ class NoJournal:
 
     def __init__(self, outlet: VerdictOutlet) -> None:
         self._outlet = outlet
+        self.threads: list[Thread] = []
 
     def publish(self, told: Sequence[Told], late: Callable[[Told], Told | None] = never_late) -> list[Told]:
         for verdict in told:
@@ -84,6 +88,7 @@ class Kept:
         self._unsent = END  # from this position on nothing has left yet, whether it is on the disk or not
         replay, reader = journal.config.replay, Reader(journal.folder)
         self._service = ReplayService(replay, reader, session, self._replayable, guard) if replay else None
+        self.threads: list[Thread] = [self._service.thread] if self._service else []
 
     def _replayable(self) -> JournalState:
         """Nobody has a verdict by a replay before it was sent."""
@@ -189,6 +194,7 @@ class Fast(Kept):
     def __init__(self, journal: Journal, outlet: VerdictOutlet, session: str, guard: Guard | None) -> None:
         super().__init__(journal, outlet, session, guard)
         self._flusher = Flusher(journal)
+        self.threads.append(self._flusher.thread)
 
     def publish(self, told: Sequence[Told], late: Callable[[Told], Told | None] = never_late) -> list[Told]:
         state = self.journal.state

@@ -74,8 +74,10 @@ class Publisher(Thread):
         self._stopping = True
 
     def adopt(self, line: Line, drift: Drift | None) -> None:
-        """Another file and other models of the same line, from the next frame on."""
+        """Another file and other models of the same line, from the next frame on. Alarms that stand are over: whether
+        frames are unlike what is good now, is watched anew."""
         with self._sending:
+            self._alarm(self._drift.end() if self._drift else [])
             self.line, self._drift = line, drift
             if self._parts:
                 self._parts.line = line
@@ -83,6 +85,11 @@ class Publisher(Thread):
     @property
     def error(self) -> EdgeError | None:
         return self._ledger.error
+
+    @property
+    def threads(self) -> list[Thread]:
+        """Itself, and those without which not all that it publishes is kept, or can be read again."""
+        return [self, *self._ledger.threads, *([self._gallery.thread] if self._gallery else [])]
 
     @property
     def journal(self) -> Journal | None:

@@ -65,7 +65,7 @@ def run(line: Line) -> None:
     notify.ready(f"inspecting line {config.line}")
     fault: EdgeError | None = None
     try:
-        supervisor.watch(stopping)
+        supervisor.watch(stopping, [end.thread for end in (control, guard) if end])
     except EdgeError as error:
         fault = error
     finally:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from threading import Event, Thread
 from time import perf_counter_ns
 from typing import TYPE_CHECKING
@@ -15,6 +15,7 @@ import msgspec
 from edge.config import Line
 from edge.daemon import notify
 from edge.daemon.inspector import Inspector
+from edge.daemon.opening import Opening
 from edge.daemon.publisher import Publisher
 from edge.daemon.shadow import Trial
 from edge.daemon.swap import Swaps
@@ -51,32 +52,42 @@ class Supervisor:
         self._reload = Event()
         self._inspected, self._calm_since, self._golden = 0, time.monotonic(), 0
         self._replaced: list[float] = []
+        self._opening: Opening | None = None
 
     def start(self) -> None:
         self._publisher.start()
         for _ in range(WORKERS):
             self._crew.add()
 
-    def watch(self, stopping: Event) -> None:
-        """Until told to stop. Raises BusError where a stage has ended, EngineError where the engines stay broken,
-        JournalError where the line is not to go on without its journal."""
+    def watch(self, stopping: Event, others: Sequence[Thread] = ()) -> None:
+        """Until told to stop. others: threads that the line does not go on without either. Raises BusError where one
+        has ended, EngineError where the engines stay broken, JournalError where the line is not to go on without its
+        journal."""
         interval, fed = notify.watchdog_interval(), 0.0
         while not stopping.wait(LOOK_S):
-            why = self._fault()
-            if why:
-                self._replace(why)
             if self._reload.is_set():
                 self._reload.clear()
                 self.swaps.ask(Trial())
-            self.swaps.look()
+            self._look_at_engines()
             self._try_golden()
             if self._publisher.error:
                 raise self._publisher.error
-            if not self._publisher.is_alive() or not self._complete:
-                raise BusError("a thread of the daemon has ended, as the log says; start the line again")
+            dead = [thread.name for thread in (*self._publisher.threads, *others) if not thread.is_alive()]
+            if dead or not self._complete:
+                raise BusError(f"the thread {(*dead, 'worker')[0]} has ended, as the log says; start the line again")
             if interval is not None and time.monotonic() - fed >= interval and self._get_on(interval):
                 notify.watchdog()
                 fed = time.monotonic()
+
+    def _look_at_engines(self) -> None:
+        """Raises EngineError where they stay broken."""
+        if self._opening is None and (why := self._fault()):
+            self._replace(why)
+        if self._opening is None:
+            self.swaps.look()
+        elif new := self._opening.opened():
+            why, self._opening = self._opening.why, None
+            self._put_in_place(new, why)
 
     def _try_golden(self) -> None:
         """Where no frame came for a minute: do the engines still give what they gave? One bundle a minute, in turn."""
@@ -114,38 +125,43 @@ class Supervisor:
 
     def _replace(self, why: str) -> None:
         """Other engines: those of before a swap where there was one just now, else the same opened anew. What hangs is
-        left alone with the old ones, and what they are at is answered now. Raises EngineError where that has been tried
-        too often."""
+        left alone with the old ones, and what they are at is answered now. Meanwhile the belt is held: a frame that
+        waits is answered at its deadline, one without a deadline by the new engines. Raises EngineError where that has
+        been tried too often."""
         now, belt = time.monotonic(), self._crew.belt
         old = belt.engines
         self._replaced = [*(at for at in self._replaced if now - at < WITHIN_S), now]
         if len(self._replaced) > MOST_REPLACED:
             raise EngineError(f"{why}; replaced {MOST_REPLACED} times within {WITHIN_S:g} s, and no better")
         log.error("%s; others take their place", why)
-        notify.status(why)
+        notify.status(f"no frame is inspected until other engines are open: {why}")
         belt.hold()
         for ticket in old.tickets:
             belt.finish(ticket, undefined("engine_failed", why))
-        new = self.swaps.take_back() or self._open_anew(old, why)
-        belt.replace(new)
-        self.swaps.retire(old)
         if belt.in_use(old):
             self._crew.add()  # for the one that hangs, or is dead
+        if former := self.swaps.take_back():
+            self._put_in_place(former, why)
+        else:
+            self._opening = Opening(self._line_anew(old), old.bundles, self._reopen, why)
+            self._opening.start()
+
+    def _line_anew(self, old: Inspector) -> Line:
+        """On the CPU where a GPU was in them."""
+        line = old.line
+        if not old.on_gpu:
+            return line
+        return msgspec.structs.replace(line, config=msgspec.structs.replace(line.config, device="cpu"))
+
+    def _put_in_place(self, new: Inspector, why: str) -> None:
+        old = self._crew.belt.engines
+        self._crew.belt.replace(new)
+        self.swaps.retire(old)
         self._crew.intake.wake()
         if self._metrics:
             self._metrics.replaced()
             self._metrics.graphs(new.pipeline.models)
         notify.status(f"inspecting line {new.line.config.line}; engines replaced: {why}")
-
-    def _open_anew(self, old: Inspector, why: str) -> Inspector:
-        """On the CPU where a GPU was in them. Raises EngineError."""
-        line = old.line
-        if old.on_gpu:
-            line = msgspec.structs.replace(line, config=msgspec.structs.replace(line.config, device="cpu"))
-        try:
-            return Inspector(line, self._reopen(line))
-        except EdgeError as error:
-            raise EngineError(f"{why}; they cannot be opened anew: {error}") from error
 
     @property
     def _complete(self) -> bool:
@@ -154,7 +170,8 @@ class Supervisor:
 
     def _get_on(self, seconds: float) -> bool:
         now = perf_counter_ns()
-        idle = max(now - self._crew.intake.beat_ns, now - self._publisher.beat_ns, self._crew.belt.engines.busy_ns)
+        busy = 0 if self._opening else self._crew.belt.engines.busy_ns  # opening has its own bound
+        idle = max(now - self._crew.intake.beat_ns, now - self._publisher.beat_ns, busy)
         return idle < seconds * 1e9
 
     def stop(self, seconds: float) -> list[str]:
@@ -162,15 +179,16 @@ class Supervisor:
         end."""
         until, belt = time.monotonic() + seconds, self._crew.belt
         self._crew.stop()
-        while belt.depths()["open"] and self._crew.belt.engines.tickets and time.monotonic() < until:
+        while belt.depths()["open"] and belt.engines.tickets and not self._opening and time.monotonic() < until:
             time.sleep(0.005)
         ended = time.monotonic() + HANG_S
-        for worker in self._crew.workers:  # whoever has just taken a frame off the bus enters it, or answers it
-            worker.join(max(0.0, ended - time.monotonic()))
+        opening = [self._opening] if self._opening else []
+        for thread in [*self._crew.workers, *opening]:  # whoever has just taken a frame enters it, or answers it
+            thread.join(max(0.0, ended - time.monotonic()))
         belt.refuse_all("stopped", "the line was stopped before the frame was inspected")
         self._publisher.stop()
         self._publisher.join(max(WRITE_S, until - time.monotonic()))
-        threads: list[Thread] = [self._publisher, *self._crew.workers]
+        threads: list[Thread] = [self._publisher, *self._crew.workers, *opening, *self.swaps.hanging]
         left = [thread.name for thread in threads if thread.is_alive()]
         if not left:
             self.swaps.close()

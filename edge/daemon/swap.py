@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("edge")
 PROBATION_S = 60.0  # after which the engines of before are closed
 HANGS_NS = 1_000_000_000
+OPENING_S = 300.0  # beside a trial's own seconds: engines that were never measured here take minutes
 LOOK_S = 2.0  # at the bundles' files
 SWAPPED = ("bundles", "gate", "engine", "device", "threads", "judges")  # all else takes a start
 
@@ -34,7 +35,7 @@ Stamps = dict[Path, tuple[int, int, int]]
 
 
 class Swaps:
-    """`look` is called by one thread, `ask` by any."""
+    """`look` is called by one thread, `ask` by any. hanging: trials that were given up and have not come back."""
 
     def __init__(
         self, crew: Crew, publisher: Publisher, reopen: Callable[[Line], Pipeline], metrics: Metrics | None
@@ -42,6 +43,8 @@ class Swaps:
         self._crew, self._publisher, self._reopen, self._metrics = crew, publisher, reopen, metrics
         self._asked: queue.SimpleQueue[tuple[Trial, Future[Outcome]]] = queue.SimpleQueue()
         self._now: tuple[Shadow, Future[Outcome]] | None = None
+        self._give_up = 0.0
+        self.hanging: list[Shadow] = []
         self._former: Inspector | None = None
         self._until = 0.0
         self._retired: list[Inspector] = []
@@ -56,9 +59,7 @@ class Swaps:
 
     def look(self) -> None:
         if self._now is not None:
-            hangs = self._crew.belt.engines.busy_ns > HANGS_NS  # the supervisor sees to that first
-            if self._now[0].outcome is not None and not hangs:
-                self._end(*self._now, self._now[0].outcome)
+            self._look_at_trial(*self._now)
         elif not self._asked.empty():
             self._begin(*self._asked.get())
         elif time.monotonic() - self._looked >= LOOK_S:
@@ -68,7 +69,21 @@ class Swaps:
             self._former = None
         self._close_retired()
 
+    def _look_at_trial(self, shadow: Shadow, answer: Future[Outcome]) -> None:
+        hangs = self._crew.belt.engines.busy_ns > HANGS_NS  # the supervisor sees to that first
+        if shadow.outcome is not None:
+            if not hangs:
+                self._end(shadow, answer, shadow.outcome)
+        elif time.monotonic() > self._give_up:
+            self.hanging.append(shadow)  # left alone; others may be tried
+            within = shadow.trial.seconds + OPENING_S
+            self._end(shadow, answer, Outcome(f"refused: the new engines did not come through within {within:g} s"))
+
     def _close_retired(self) -> None:
+        for shadow in [shadow for shadow in self.hanging if not shadow.is_alive()]:
+            self.hanging.remove(shadow)
+            if shadow.outcome and shadow.outcome.inspector:
+                self.retire(shadow.outcome.inspector)
         for old in [old for old in self._retired if not self._crew.belt.in_use(old)]:
             self._retired.remove(old)
             old.pipeline.close()
@@ -108,7 +123,7 @@ class Swaps:
             return
         shadow = Shadow(line, trial, self._reopen)
         self._known = stamps(running)
-        self._now = shadow, answer
+        self._now, self._give_up = (shadow, answer), time.monotonic() + trial.seconds + OPENING_S
         self._publisher.shadow = shadow
         shadow.start()
 

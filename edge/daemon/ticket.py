@@ -160,6 +160,11 @@ class Belt(Generic[Engines]):
             self.engines, self._held = engines, False
             self._on_room()  # what is ready for them waits for nobody else
 
+    def given_up(self, engines: Engines) -> bool:
+        """Will they get no frame any more?"""
+        with self._lock:
+            return self._held or engines is not self.engines
+
     def in_use(self, engines: Engines) -> bool:
         """Does a thread still have them?"""
         with self._lock:

@@ -62,7 +62,7 @@ class Worker(Thread):
             while tickets := self._crew.belt.take(inspector, inspector.may_join):
                 for ticket, inspection in inspector.inspect(tickets):
                     self._crew.finish(ticket, inspection)
-            self.gone = inspector is not self._crew.belt.engines and self._crew.dismiss(self)
+            self.gone = self._crew.belt.given_up(inspector) and self._crew.dismiss(self)
 
     def _lead(self) -> Inspector | None:
         """Receive and decode until the engines can be claimed; None where the daemon stops."""

@@ -54,6 +54,12 @@ class Drift:
         changed = watch.add(features, now)
         return [self._alarm(place, changed, watch.raised is not None, now)] if changed else []
 
+    def end(self) -> list[Alarm]:
+        """It sees no more frames: what still stands is over."""
+        now = time.time_ns()
+        standing = [(place, watch.raised) for place, watch in self._watches.items() if watch.raised]
+        return [self._alarm(place, moved, False, now, "is watched anew") for place, moved in standing]
+
     def _surface(self, camera: str, inspection: Inspection) -> str | None:
         nearest = inspection.admission.surface if inspection.admission else inspection.only
         if inspection.surface is None or nearest is None:
@@ -78,7 +84,7 @@ class Drift:
         if len(learnt) == self._config.learn:
             self._watches[place] = Watch(make_reference(self._learnt.pop(place)), self._config.window)
 
-    def _alarm(self, place: Place, moved: Moved, raised: bool, now: int) -> Alarm:
+    def _alarm(self, place: Place, moved: Moved, raised: bool, now: int, over: str = "is as it was") -> Alarm:
         camera, surface = place
         return Alarm(
             line=self._line,
@@ -93,13 +99,11 @@ class Drift:
             rank=moved.rank,
             since_ns=moved.since,
             t_alarm_ns=now,
-            detail=_sentence(camera, surface, moved, raised),
+            detail=_sentence(camera, surface, moved) if raised else f"{camera}, {surface}: {moved.reason} {over}",
         )
 
 
-def _sentence(camera: str, surface: str, moved: Moved, raised: bool) -> str:
-    if not raised:
-        return f"{camera}, {surface}: {moved.reason} is as it was"
+def _sentence(camera: str, surface: str, moved: Moved) -> str:
     return (
         f"{camera}, {surface}: {moved.reason} has changed: {moved.feature} is {moved.value:.3g}, {moved.usual:.3g} on"
         f" good frames, {moved.rank:.0%} of which lie below"

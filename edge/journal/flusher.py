@@ -15,20 +15,20 @@ AGAIN_S = 0.1
 class Flusher:
     """Commits whatever was appended within 10 ms, as one group; a failing disk it tries ten times a second.
 
-    What fails is seen in `journal.state`.
+    What fails is seen in `journal.state`. thread: where it does so; it ends with `close`.
     """
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
-        self._thread.start()
+        self.thread = threading.Thread(target=self._run, name="journal", daemon=True)
+        self.thread.start()
 
     def close(self) -> None:
         """The journal stays open; its `close` commits the rest."""
         self._stop.set()
         self._journal.appended.set()
-        self._thread.join()
+        self.thread.join()
 
     def _run(self) -> None:
         while not self._stop.is_set():

@@ -50,7 +50,7 @@ class Pictures:
     """A thread writes; whoever keeps a picture never waits for it.
 
     kept, dropped, failed: pictures written, not taken because the queue was full, and not written because the disk
-    refused.
+    refused. thread: where it writes; it ends with `close`.
     """
 
     def __init__(self, journal: Path, quota_bytes: int) -> None:
@@ -65,8 +65,8 @@ class Pictures:
             raise JournalError(f"cannot keep pictures in {self._folder}: {error.strerror}") from error
         self._bytes = sum(size for _, size in self._ring)
         self._queue: queue.Queue[Kept | None] = queue.Queue(QUEUE)
-        self._thread = threading.Thread(target=self._run, name="pictures", daemon=True)
-        self._thread.start()
+        self.thread = threading.Thread(target=self._run, name="pictures", daemon=True)
+        self.thread.start()
 
     def keep(self, verdict_id: str, frame: Pixels | bytes | memoryview, encoding: Encoding) -> bool:
         """frame: pixels `(h, w)` or RGB `(h, w, 3)` where `encoding` is raw, else the camera's own file, kept as it is.
@@ -82,15 +82,16 @@ class Pictures:
 
     def close(self) -> None:
         """Writes what is in the queue first."""
-        self._queue.put(None)
-        self._thread.join()
+        if self.thread.is_alive():  # else nobody makes room
+            self._queue.put(None)
+        self.thread.join()
 
     def _run(self) -> None:
         while (taken := self._queue.get()) is not None:
             try:
                 self._write(*taken)
                 self.kept += 1
-            except (OSError, cv2.error) as error:
+            except (OSError, cv2.error, MemoryError) as error:
                 self.failed += 1
                 log.warning("the picture of %s is not kept: %s", taken[0], error)
 

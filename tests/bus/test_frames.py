@@ -176,6 +176,8 @@ GOOD = msgpack.unpackb(pack_header(claims(GREY, GREY.tobytes())))
         (msgpack.packb({**GOOD, "deadline_ms": float("nan")}), "deadline_ms"),
         (msgpack.packb({**GOOD, "deadline_ms": float("inf")}), "deadline_ms"),
         (msgpack.packb({**GOOD, "deadline_ms": -1.0}), "deadline_ms"),
+        (msgpack.packb({**GOOD, "deadline_ms": 0}), "deadline_ms"),
+        (msgpack.packb({**GOOD, "deadline_ms": 0.0}), "deadline_ms"),
         (msgpack.packb({**GOOD, "t_capture_ns": 2**63}), "t_capture_ns"),
         (msgpack.packb({key: value for key, value in GOOD.items() if key != "trigger_id"}), "trigger_id"),
         (bytes(5000), "4096"),

@@ -97,7 +97,7 @@ class Subscriber(threading.Thread):
 
     def run(self) -> None:
         for entry in self.coming:
-            if entry is not None:
+            if isinstance(entry, Verdict | PartVerdict | Lost):
                 self.got.append(entry)
                 if (entry.last if isinstance(entry, Lost) else entry.journal) == self.last:
                     break

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import select
+import shutil
+import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event, Thread, Timer
+from threading import enumerate as enumerate_threads
 
+import msgspec
 import numpy as np
 import pytest
 
+from edge.bundle import MANIFEST
 from edge.bus.camera import Camera
+from edge.bus.control import ask_status, open_service
+from edge.bus.follow import Asker
 from edge.bus.frames import FrameInlet
 from edge.bus.verdicts import VerdictInlet, VerdictOutlet
 from edge.config import Line, read_line
@@ -24,11 +32,12 @@ from edge.daemon.shadow import Trial
 from edge.daemon.supervisor import MOST_REPLACED, Supervisor
 from edge.daemon.ticket import Belt
 from edge.daemon.worker import Crew
-from edge.errors import EdgeError, EngineError
+from edge.errors import BusError, EdgeError, EngineError
 from edge.inspection.assemble import open_pipeline
 from edge.inspection.pipeline import Pipeline
+from edge.journal.reader import Reader, read_records
 from edge.records import Evaluation, Verdict
-from tests.lines import DARK, write_line
+from tests.lines import DARK, edit, write_line
 from tests.sessions import FaultySession
 
 pytestmark = pytest.mark.usefixtures("own_cache")
@@ -45,6 +54,7 @@ class Station:
     camera: Camera
     verdicts: VerdictInlet
     faulty: FaultySession
+    publisher: Publisher
     opened: list[Pipeline]
     stop: Callable[[float], list[str]] = field(default=lambda _: [])
     ended: list[EdgeError] = field(default_factory=list)
@@ -59,8 +69,10 @@ class Station:
 
 
 @contextmanager
-def station_on(line: Line, folder: Path, device: str = "") -> Iterator[Station]:
-    line = read_line(write_line(folder, line.bundles, f"[limits]\nhang_ms = {HANG_MS}\n", DARK))
+def station_on(
+    line: Line, folder: Path, device: str = "", hang_ms: float = HANG_MS, table: str = ""
+) -> Iterator[Station]:
+    line = read_line(write_line(folder, line.bundles, f"[limits]\nhang_ms = {hang_ms}\n", table, DARK))
     config, opened = line.config, list[Pipeline]()
 
     def reopen(wanted: Line) -> Pipeline:
@@ -81,7 +93,7 @@ def station_on(line: Line, folder: Path, device: str = "") -> Iterator[Station]:
     supervisor.start()
     camera = Camera(config.frames, config.line, "cam0")
     time.sleep(0.3)  # the subscription travels as well
-    station = Station(supervisor, belt, camera, inlet, faulty, opened)
+    station = Station(supervisor, belt, camera, inlet, faulty, publisher, opened)
 
     def watch() -> None:
         try:
@@ -210,6 +222,96 @@ def test_new_engines_that_fail_soon_after_a_swap_are_taken_back(station: Station
     assert len(station.opened) == 1, "nothing was opened for it"
 
 
+@pytest.fixture
+def patient(small_line: Line, tmp_path: Path) -> Iterator[Station]:
+    """Opening engines takes the processor from those that run."""
+    with station_on(small_line, tmp_path, hang_ms=2000) as station:
+        yield station
+
+
+@pytest.mark.parametrize("where", ["while they open", "at a frame"])
+def test_new_engines_that_hang_in_their_trial_are_refused_and_a_later_reload_works(
+    patient: Station, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    monkeypatch.setattr("edge.daemon.swap.OPENING_S", 2.0)
+    go_on, before = Event(), patient.belt.engines
+
+    def open_hanging(line: Line) -> Pipeline:
+        if where == "while they open":
+            go_on.wait()
+        pipeline = open_pipeline(line)
+        faulty = FaultySession(pipeline.judges["dark"].model.session)
+        faulty.go_on = go_on
+        pipeline.judges["dark"].model.session = faulty
+        patient.opened.append(pipeline)
+        return pipeline
+
+    swaps = patient.supervisor.swaps
+    usual, swaps._reopen = swaps._reopen, open_hanging
+    hung = swaps.ask(Trial(frames=2, seconds=0.5, disagree=0.0))
+    until = time.monotonic() + 20
+    while not hung.done() and time.monotonic() < until:
+        patient.send()
+        assert patient.next().evaluation == Evaluation.OK
+    outcome = hung.result(0)
+    assert outcome.inspector is None and outcome.said == "refused: the new engines did not come through within 2.5 s"
+    swaps._reopen = usual
+    done = swaps.ask(Trial(frames=0, seconds=0)).result(20)
+    assert done.inspector is patient.belt.engines is not before
+    go_on.set()
+    assert within(10, lambda: not swaps.hanging)
+    assert within(10, lambda: not any(thread.name == "shadow" for thread in enumerate_threads()))
+
+
+JOURNAL = '[journal]\nfolder = "journal"\nmode = "fast"\nreplay = "ipc://{}/replay"\n'
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_line_whose_journal_is_no_longer_written_ends_and_loses_nothing(
+    small_line: Line, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with station_on(small_line, tmp_path, table=JOURNAL.format(tmp_path)) as station:
+        station.send()
+        first = station.next()
+        assert station.publisher.journal
+        with monkeypatch.context() as patch:
+            patch.setattr(station.publisher.journal._disk, "write", nobody_foresaw)
+            station.send()
+            assert station.next().evaluation == Evaluation.OK, "published at once, as fast has it"
+            assert within(5, lambda: bool(station.ended))
+        (ended,) = station.ended
+        assert ended.exit_code == 13 and "the thread journal has ended" in str(ended)
+        assert station.stop(1) == []
+    assert [record.number for record in read_records(tmp_path / "journal")] == [first.journal, 1]
+
+
+def nobody_foresaw(*_: object) -> int:
+    raise RuntimeError("nobody foresaw this")
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_line_whose_replays_are_answered_no_more_ends(
+    small_line: Line, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Reader, "first", property(nobody_foresaw))
+    with station_on(small_line, tmp_path, table=JOURNAL.format(tmp_path)) as station:
+        asker = Asker(f"ipc://{tmp_path}/replay")
+        assert asker.snapshot() is None
+        asker.close()
+        assert within(5, lambda: bool(station.ended)) and "the thread replay has ended" in str(station.ended[0])
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_line_that_can_be_controlled_no_more_ends(station: Station, tmp_path: Path) -> None:
+    address = f"ipc://{tmp_path}/control"
+    service = open_service(address, nobody_foresaw)
+    with pytest.raises(BusError, match="no answer"):
+        ask_status(address, 0.5)
+    with pytest.raises(BusError, match="the thread control has ended"):
+        station.supervisor.watch(Event(), [service.thread])
+    service.close()
+
+
 def test_idle_engines_that_are_no_longer_right_are_opened_anew(
     station: Station, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -238,6 +340,101 @@ def test_engines_that_stay_broken_end_the_daemon(station: Station) -> None:
         assert station.next().reason == "engine_failed"
     (ended,) = station.ended
     assert ended.exit_code == 12 and f"replaced {MOST_REPLACED} times" in str(ended)
+
+
+@contextmanager
+def slow_to_open(station: Station) -> Iterator[Event]:
+    """Engines that are opened anew hang until the event is set; the running ones hang too, with one frame."""
+    go_on = Event()
+
+    def open_late(line: Line) -> Pipeline:
+        go_on.wait()
+        return open_pipeline(line)
+
+    station.supervisor._reopen = open_late
+    station.faulty.go_on.clear()
+    station.send()
+    assert station.next().reason == "engine_failed"
+    try:
+        yield go_on
+    finally:
+        go_on.set()
+
+
+def test_while_engines_are_opened_anew_deadlines_hold_and_the_watchdog_is_fed(
+    small_line: Line, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WATCHDOG_USEC", "400000")
+    monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(tmp_path / "notify"))
+        systemd.settimeout(1.0)
+        with station_on(small_line, tmp_path) as station, slow_to_open(station) as go_on:
+            station.send()  # without a deadline
+            while not systemd.recv(4096).startswith(b"STATUS=no frame is inspected until"):
+                pass
+            until, fed = time.monotonic() + 1.5, 0
+            while time.monotonic() < until:
+                began = time.perf_counter()
+                station.send(1, DEADLINE_MS)
+                verdict = station.next()
+                took = 1000 * (time.perf_counter() - began)
+                assert (verdict.evaluation, verdict.reason, verdict.fail_safe) == (Evaluation.UNDEFINED, "late", True)
+                assert took < DEADLINE_MS + 20 + 30, "and the test's own way to it"
+                while select.select([systemd], [], [], 0)[0]:
+                    fed += systemd.recv(4096) == b"WATCHDOG=1"
+            assert fed >= 4, "every 0.2 s"
+            go_on.set()
+            answered = station.next()
+            assert (answered.evaluation, answered.trigger_id) == (Evaluation.OK, "t1"), "by the new engines"
+            station.faulty.go_on.set()
+            assert within(5, lambda: len(station.supervisor._crew.workers) == 2), "who came back has gone"
+
+
+def test_engines_that_cannot_be_opened_anew_in_time_end_the_daemon(
+    station: Station, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge.daemon.opening.OPENING_S", 0.3)
+    with slow_to_open(station):
+        assert within(5, lambda: bool(station.ended))
+        (ended,) = station.ended
+        assert ended.exit_code == 12 and "others could not be opened within 0.3 s" in str(ended)
+        assert sorted(station.stop(5)) == ["opening", "worker"]
+
+
+def test_a_bundle_that_a_trial_refused_is_not_what_hung_engines_are_replaced_by(
+    small_line: Line, tmp_path: Path
+) -> None:
+    models = tmp_path / "models"
+    shutil.copytree(small_line.bundles, models)
+    line = msgspec.structs.replace(small_line, bundles=models)
+    with station_on(line, tmp_path, hang_ms=2000) as station:
+        edit(models / "smoother" / MANIFEST, "score = 0.05", "score = -1.0")
+        trial = station.supervisor.swaps.ask(Trial(frames=2, seconds=20, disagree=0.0))
+        while not trial.done():
+            station.send()
+            assert station.next().evaluation == Evaluation.OK
+        assert "refused: 2 of 2 live frames came out otherwise" in trial.result().said
+        station.faulty.go_on.clear()
+        station.send(2)
+        assert station.next().reason == "engine_failed"
+        assert within(20, lambda: bool(station.ended))
+        (ended,) = station.ended
+        assert ended.exit_code == 12 and "no answer from the engines for 2000 ms" in str(ended)
+        assert "smoother on the disk is not the bundle that ran" in str(ended)
+        station.faulty.go_on.set()
+        station.stop(5)
+        assert station.next().evaluation == Evaluation.UNDEFINED
+
+
+def test_a_line_that_is_stopped_while_engines_are_opened_answers_and_ends(station: Station) -> None:
+    with slow_to_open(station):
+        station.send(2)
+        time.sleep(0.1)
+        began = time.monotonic()
+        assert sorted(station.stop(5)) == ["opening", "worker"]
+        assert time.monotonic() - began < 3
+        assert [station.next().reason for _ in range(2)] == ["stopped"] * 2
 
 
 def test_what_is_under_way_when_the_line_stops_is_answered(station: Station) -> None:

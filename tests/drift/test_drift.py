@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import msgspec
@@ -10,10 +11,16 @@ import numpy as np
 import pytest
 import zmq
 from numpy.typing import NDArray
+from prometheus_client import generate_latest
 
 from edge.bus.sockets import open_socket
 from edge.bus.verdicts import VerdictOutlet, alarm_topic, message, read_alarm
 from edge.config import DriftConfig, Line, read_line
+from edge.daemon.deadline import CaptureClock
+from edge.daemon.inspector import Inspector
+from edge.daemon.metrics import Metrics
+from edge.daemon.publisher import Publisher
+from edge.daemon.ticket import Belt
 from edge.drift.drift import Drift, open_drift, usable
 from edge.drift.reference import make_reference, read_reference
 from edge.errors import ConfigError
@@ -191,3 +198,27 @@ def test_an_alarm_travels_on_the_verdict_socket(pipeline: Pipeline, tmp_path: Pa
         outlet.close()
     assert topic == alarm_topic(alarm) == b"alarm/small/cam0" and read_alarm(body) == alarm
     assert msgspec.msgpack.decode(body)["v"] == 1
+
+
+def test_alarms_that_stand_are_over_when_the_line_goes_by_another_reference(
+    pipeline: Pipeline, small_line: Line, tmp_path: Path
+) -> None:
+    line = read_line(write_line(tmp_path, small_line.bundles))
+    camera, metrics = Camera(pipeline, learning()), Metrics()
+    camera.show(LEARN + 100)
+    (raised,) = camera.show(300, level=41)
+    metrics.alarm(raised)
+    address = f"ipc://{tmp_path}/verdicts"
+    with closing(VerdictOutlet(address)) as outlet, open_socket(zmq.SUB, address, bind=False) as ear:
+        ear.subscribe(b"alarm/")
+        assert not ear.poll(300)  # the subscription travels as well
+        belt = Belt(64, lambda: None, Inspector(line, pipeline))
+        publisher = Publisher(line, belt, outlet, CaptureClock(), metrics, camera.drift)
+        publisher.adopt(line, learning())
+        assert ear.poll(5000)
+        over = read_alarm(ear.recv_multipart()[1])
+        assert not ear.poll(100), "once"
+    assert (over.raised, over.reason, over.camera, over.surface) == (False, "light", "cam0", "dark")
+    assert over.detail == "cam0, dark: light is watched anew" and over.t_alarm_ns > raised.t_alarm_ns
+    shown = generate_latest(metrics.registry).decode()
+    assert 'edge_drift_alarm{camera="cam0",reason="light",surface="dark"} 0.0' in shown

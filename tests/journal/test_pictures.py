@@ -79,6 +79,16 @@ def test_a_disk_that_refuses_is_counted_and_the_next_picture_is_tried(tmp_path: 
     assert (pictures.failed, pictures.kept) == (1, 1) and picture_of(tmp_path, "s0-1") is None
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_the_end_does_not_wait_for_a_thread_that_has_ended(tmp_path: Path) -> None:
+    pictures = Pictures(tmp_path, 1 << 20)
+    pictures.keep("s0-1", b"", "bmp")  # type: ignore[arg-type]  # what nobody foresaw
+    pictures.thread.join(5)
+    while pictures.keep("s0-2", b"", "png"):
+        pass
+    pictures.close()
+
+
 def test_a_picture_larger_than_the_quota_pushes_no_other_out(tmp_path: Path) -> None:
     pictures = Pictures(tmp_path, 1000)
     pictures.keep("s0-1", bytes(400), "png")

@@ -36,7 +36,7 @@ class Follower(Thread):
     def run(self) -> None:
         try:
             for entry in follow(self._station.verdicts, self._station.replay, NAME, since=0):
-                if entry is not None:
+                if isinstance(entry, Verdict | PartVerdict | Lost):
                     self.entries.append(entry)
                 elif self.stopping.is_set():
                     return

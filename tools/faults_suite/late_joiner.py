@@ -8,6 +8,7 @@ from threading import Event, Thread
 
 from edge.bus.follow import follow
 from edge.journal.entries import Lost
+from edge.records import Alarm
 from tools.faults_suite.outcome import Bounds, Outcome, Say, Scale
 from tools.faults_suite.station import NAME, Station, running
 from tools.faults_suite.traffic import GOOD, camera_on, listening
@@ -36,7 +37,7 @@ def run(models: Path, folder: Path, scale: Scale, say: Say) -> Outcome:
             time.sleep(0.5)
             now, began, expected = len(ear.heard), time.monotonic(), 0
             for entry in follow(station.verdicts, station.replay, NAME, since=0, timeout_s=5):
-                if isinstance(entry, Lost) or (entry and entry.journal != expected):
+                if isinstance(entry, Lost | Alarm) or (entry and entry.journal != expected):
                     bounds.hold(False, f"a gap at {expected}")
                 expected += entry is not None
                 if expected >= now:
