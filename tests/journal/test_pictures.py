@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
+import tracemalloc
 from pathlib import Path
 
 import cv2
@@ -104,3 +105,23 @@ def test_a_folder_that_cannot_be_is_a_journal_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(JournalError, match="pictures"):
         Pictures(tmp_path / "file", 1000)
+
+
+def test_a_kept_picture_takes_little_memory_also_after_a_restart(tmp_path: Path) -> None:
+    count, most = 2000, 250
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        pictures = Pictures(tmp_path, 1 << 20)
+        for number in range(count):
+            while not pictures.keep(f"e27a267bb3b0-{number}", b"small", "png"):
+                time.sleep(0.0005)
+        pictures.close()
+        kept = tracemalloc.get_traced_memory()[0] - before
+        again = Pictures(tmp_path, 1 << 20)
+        again.close()
+        reread = tracemalloc.get_traced_memory()[0] - before - kept
+    finally:
+        tracemalloc.stop()
+    assert pictures.kept == count
+    assert kept < most * count and reread < most * count, (kept / count, reread / count)
