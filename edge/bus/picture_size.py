@@ -13,8 +13,8 @@ PNG_HEAD = struct.Struct(">8sI4sIIBB")
 CHUNK = struct.Struct(">I4s")
 CHECK_BYTES = 4  # after a chunk's data
 PIXELS_AT = 8  # where a PNG's chunks begin
-# A decoder allocates whatever length a chunk claims: a file of 140 bytes took 4 GB. Encoders write pixels in pieces of 8
-# kB or more.
+# A decoder allocates whatever length a chunk claims: a file of 140 bytes took 4 GB. Encoders write pixels in pieces of
+# 8 kB or more.
 PIECE_BYTES = 2048
 # Texts and colour profiles are packed too, and each may grow a thousand times: 770 kB of texts took eight seconds.
 PACKED = {b"zTXt", b"iTXt", b"iCCP"}
@@ -71,10 +71,10 @@ def _chunks(data: memoryview) -> list[tuple[bytes, memoryview]] | None:
 
 
 def unpacks_to_more(data: memoryview) -> bool:
-    """Is there more in a PNG's pixels than its size takes? A decoder unpacks all of it: 2 MB of an 8 x 8 file took eight
-    seconds. Call it where its size is known to be right."""
+    """Is there more in a PNG's pixels than its size takes? A decoder unpacks all of it: 2 MB of an 8 x 8 file took
+    eight seconds. Call it where its size is known to be right."""
     _, _, _, width, height, depth, colour = PNG_HEAD.unpack_from(data)
-    most = 2 * height * (width * depth * CHANNELS.get(colour, 4) // 8 + 2)  # interlaced ones have twice the rows
+    most: int = 2 * height * (width * depth * CHANNELS.get(colour, 4) // 8 + 2)  # interlaced ones have twice the rows
     stream, unpacked = zlib.decompressobj(), 0
     for waits in _pieces(data):
         try:
