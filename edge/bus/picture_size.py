@@ -58,7 +58,7 @@ def _chunks(data: memoryview) -> list[tuple[bytes, memoryview]] | None:
         found.append((kind, data[at : at + length]))
         at += length + CHECK_BYTES
         if kind == b"IEND":
-            return found
+            return None if at < len(data) else found  # a decoder may read on after it
         others += kind != b"IDAT"
         packed += length if kind in PACKED else 0
         if (

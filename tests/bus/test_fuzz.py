@@ -174,10 +174,17 @@ def claiming_png() -> bytes:
     return data[: at - 4] + b"\xff\xff\xff\x53" + data[at:]
 
 
+def ended_png() -> bytes:
+    """One that ends, and goes on with a chunk that claims 4 GB."""
+    data = png()
+    return data[:33] + data[-12:] + b"\xff\xff\xff\x53IDAT" + data[33:]
+
+
 TEXT = (b"zTXt", b"k\0\0" + zlib.compress(bytes(7_000_000), 9))
 
 BOMBS: dict[str, bytes] = {
     "a PNG whose chunk claims 4 GB": claiming_png(),
+    "a PNG that goes on after its end": ended_png(),
     "a PNG with 20 MB behind its pixels": png(pixels=20_000_000),
     "a PNG of packed texts": png(*[TEXT] * 20),
     "a PNG of a hundred thousand chunks": png(*[(b"tEXt", b"k\0v")] * 100_000),
