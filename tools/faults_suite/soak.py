@@ -13,13 +13,13 @@ from edge.bus.verdicts import VerdictInlet
 from edge.records import Evaluation
 from tools.faults_suite.outcome import Bounds, Outcome, Say, Scale, percentile
 from tools.faults_suite.station import NAME, Station, running
-from tools.faults_suite.traffic import GOOD, SETTLE_S, camera_on
+from tools.faults_suite.traffic import DEFECTIVE, GOOD, SETTLE_S, camera_on
 
 RATE, SLOPE_MB, DRIFT = 50.0, 1.0, 1.05
 NOISE_MS = {Scale.SMOKE: 5.0, Scale.MINUTES: 1.0, Scale.HOUR: 0.2}  # what other work on the machine does to so many
 BOUND = "memory under + 1 MB/h after warm-up, descriptors constant, p99 drift under 5 %"
 # Noise, as a camera's frames have: a picture of it takes 4 kB, and 1 MB of them has gone round after 1,300 frames.
-DEFECTIVE = np.random.default_rng(1).integers(0, 103, GOOD.shape).astype(np.uint8)
+NOISY = np.where(DEFECTIVE == 255, 255, np.random.default_rng(1).integers(0, 103, GOOD.shape)).astype(np.uint8)
 JOURNAL = '[journal]\nfolder = "journal"\nquota_mb = 4\nsegment_mb = 1\npictures_mb = 1\n'  # rings that go round soon
 
 
@@ -33,7 +33,7 @@ def run(models: Path, folder: Path, scale: Scale, say: Say) -> Outcome:
         while (now := time.monotonic()) - began < seconds:
             sent = perf_counter_ns()
             defective = camera.sent % 5 == 4
-            camera.send(DEFECTIVE if defective else GOOD, f"t{camera.sent}")
+            camera.send(NOISY if defective else GOOD, f"t{camera.sent}")
             if not inlet.poll(5000):
                 bounds.hold(False, f"no verdict for frame {camera.sent} within 5 s: {station.last_words()}")
                 break
