@@ -14,7 +14,7 @@ import numpy as np
 import zmq
 
 from edge.bus.guard import Guard
-from edge.bus.picture_size import claimed_size
+from edge.bus.picture_size import claimed_size, unpacks_to_more
 from edge.bus.sockets import open_socket
 from edge.config import Limits
 from edge.errors import FrameError, FrameTooLarge
@@ -179,6 +179,8 @@ def _decode(header: FrameHeader, data: memoryview) -> Pixels:
         raise FrameError(
             f"the {header.encoding} file is {height} x {width} by its own header, the message says {list(header.shape)}"
         )
+    if header.encoding == "png" and unpacks_to_more(data):
+        raise FrameError(f"the png file holds more than its {height} x {width} pixels; it is made to waste time")
     colour = cv2.IMREAD_COLOR_RGB if len(header.shape) == 3 else cv2.IMREAD_GRAYSCALE
     try:
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), colour | cv2.IMREAD_ANYDEPTH)

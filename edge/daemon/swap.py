@@ -3,6 +3,7 @@ fail."""
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import queue
 import time
@@ -32,6 +33,7 @@ LOOK_S = 2.0  # at the bundles' files
 SWAPPED = ("bundles", "gate", "engine", "device", "threads", "judges")  # all else takes a start
 
 Stamps = dict[Path, tuple[int, int, int]]
+UNREAD = 0, 0, 0
 
 
 class Swaps:
@@ -48,7 +50,7 @@ class Swaps:
         self._former: Inspector | None = None
         self._until = 0.0
         self._retired: list[Inspector] = []
-        self._known = self._seen = stamps(crew.belt.engines)
+        self._known = self._seen = tried(crew.belt.engines)
         self._looked = time.monotonic()
 
     def ask(self, trial: Trial) -> Future[Outcome]:
@@ -141,7 +143,7 @@ class Swaps:
             self._former, self._until = self._crew.belt.engines, time.monotonic() + PROBATION_S
             self._adopt(outcome.inspector, drift)
             self._crew.belt.replace(outcome.inspector)
-            self._known = self._seen = stamps(outcome.inspector)
+            self._known = self._seen = tried(outcome.inspector)
         self._say(answer, outcome)
 
     def _adopt(self, inspector: Inspector, drift: Drift | None) -> None:
@@ -179,7 +181,21 @@ def stamps(inspector: Inspector) -> Stamps:
             status = path.stat()
             found[path] = status.st_mtime_ns, status.st_ino, status.st_size
         except OSError:
-            found[path] = 0, 0, 0
+            found[path] = UNREAD
+    return found
+
+
+def tried(inspector: Inspector) -> Stamps:
+    """As `stamps`; none of those of a bundle that was changed again since it was read, which is still to be tried."""
+    found = stamps(inspector)
+    for model in inspector.pipeline.models:
+        path = model.bundle.path / MANIFEST
+        try:
+            same = hashlib.sha256(path.read_bytes()).hexdigest() == model.bundle.sha256
+        except OSError:
+            same = False
+        if not same:
+            found[path] = UNREAD
     return found
 
 

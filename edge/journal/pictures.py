@@ -108,14 +108,14 @@ class Pictures:
         except OSError:
             part.unlink(missing_ok=True)
             raise
-        self._ring.append((path, len(data)))
+        self._ring.append((path.name, len(data)))
         self._bytes += len(data)
 
     def _make_room(self, size: int) -> None:
         while self._ring and self._bytes + size > self._quota:
-            path, freed = self._ring.popleft()
+            name, freed = self._ring.popleft()
             self._bytes -= freed
-            path.unlink(missing_ok=True)
+            (self._folder / name).unlink(missing_ok=True)
 
 
 def _encode(pixels: Pixels) -> bytes:
@@ -124,13 +124,14 @@ def _encode(pixels: Pixels) -> bytes:
     return data.tobytes()
 
 
-def _ring(folder: Path) -> deque[tuple[Path, int]]:
-    """What earlier runs kept, the oldest first; what they left half written is deleted."""
+def _ring(folder: Path) -> deque[tuple[str, int]]:
+    """What earlier runs kept, the oldest first: names, as a Path takes four times the memory, and sizes. What they left
+    half written is deleted."""
     found = []
     for path in folder.iterdir():
         if path.name.endswith(PART):
             path.unlink(missing_ok=True)
         elif path.suffix in SUFFIXES.values():
             status = path.stat()
-            found.append((status.st_mtime_ns, path, status.st_size))
-    return deque((path, size) for _, path, size in sorted(found))
+            found.append((status.st_mtime_ns, path.name, status.st_size))
+    return deque((name, size) for _, name, size in sorted(found))

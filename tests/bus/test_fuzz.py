@@ -8,6 +8,7 @@ import struct
 import subprocess
 import sys
 import time
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -155,7 +156,39 @@ def many_scans() -> bytes:
     return data[:-2] + data[data.rindex(b"\xff\xda") : -2] * 1000 + data[-2:]
 
 
+def png(*chunks: tuple[bytes, bytes], pixels: int = 256 * 257, side: int = 256) -> bytes:
+    """Black; chunks: kind and content, before its pixels."""
+    black = zlib.compress(bytes(pixels), 9)
+    size = struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)
+    all_of_it = [(b"IHDR", size), *chunks, (b"IDAT", black), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        for kind, data in all_of_it
+    )
+
+
+def claiming_png() -> bytes:
+    """A chunk that says it has 4 GB, which a decoder allocates."""
+    data = png()
+    at = data.index(b"IDAT")
+    return data[: at - 4] + b"\xff\xff\xff\x53" + data[at:]
+
+
+def ended_png() -> bytes:
+    """One that ends, and goes on with a chunk that claims 4 GB."""
+    data = png()
+    return data[:33] + data[-12:] + b"\xff\xff\xff\x53IDAT" + data[33:]
+
+
+TEXT = (b"zTXt", b"k\0\0" + zlib.compress(bytes(7_000_000), 9))
+
 BOMBS: dict[str, bytes] = {
+    "a PNG whose chunk claims 4 GB": claiming_png(),
+    "a PNG that goes on after its end": ended_png(),
+    "a PNG with 20 MB behind its pixels": png(pixels=20_000_000),
+    "a PNG of packed texts": png(*[TEXT] * 20),
+    "a PNG of a hundred thousand chunks": png(*[(b"tEXt", b"k\0v")] * 100_000),
+    "a PNG of a hundred thousand pieces": png(*[(b"IDAT", b"")] * 100_000),
     "a PNG of 2.5 gigapixels": png_bomb(50_000),
     "a JPEG of 3.6 gigapixels": huge_jpeg(),
     "a JPEG of a quarter of a million segments": b"\xff\xd8" + b"\xff\xe0\x00\x02" * 250_000 + b"\xff\xd9",
@@ -174,7 +207,7 @@ def refusal_s(name: str) -> float:
     taken = []
     for _ in range(9):
         started = time.perf_counter()
-        with pytest.raises(FrameError, match=r"own header|damaged|not a whole"):
+        with pytest.raises(FrameError, match=r"own header|damaged|not a whole|made to waste time"):
             read_frame(header, memoryview(data), Limits())
         taken.append(time.perf_counter() - started)
     return statistics.median(taken)
@@ -183,6 +216,25 @@ def refusal_s(name: str) -> float:
 @pytest.mark.parametrize("name", BOMBS)
 def test_a_bomb_is_refused_from_its_header_within_5_ms(name: str) -> None:
     assert refusal_s(name) < 0.005
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("kind", ["uint8", "uint16"])
+@pytest.mark.parametrize("most", [1, 255])
+def test_a_png_is_no_bomb_however_well_it_is_packed(channels: int, kind: str, most: int) -> None:
+    shape = (300, 211) if channels == 1 else (300, 211, 3)
+    pixels = np.random.default_rng(1).integers(0, most, shape).astype(kind)
+    data = cv2.imencode(".png", pixels)[1].tobytes()
+    name = ("RGB" if channels == 3 else "Mono") + ("8" if kind == "uint8" else "16")
+    said = GOOD | {"encoding": "png", "nbytes": len(data), "shape": shape, "pixel_format": name, "dtype": kind}
+    frame = read_frame(read_header(memoryview(msgpack.packb(said))), memoryview(data), Limits())
+    assert np.array_equal(frame.pixels, pixels if channels == 1 else pixels[..., ::-1])
+
+
+def test_a_png_with_a_text_and_one_piece_for_all_its_pixels_is_read() -> None:
+    data = png((b"tEXt", b"Software\0camera"), (b"zTXt", b"k\0\0" + zlib.compress(b"a word" * 100)))
+    said = GOOD | {"encoding": "png", "nbytes": len(data), "shape": (256, 256)}
+    assert not read_frame(read_header(memoryview(msgpack.packb(said))), memoryview(data), Limits()).pixels.any()
 
 
 @pytest.mark.parametrize("progressive", [False, True])

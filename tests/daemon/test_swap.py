@@ -6,6 +6,7 @@ import re
 import shutil
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
 from threading import Event, Thread
@@ -133,6 +134,21 @@ def test_a_bundle_that_changes_on_the_disk_is_tried_by_itself(plant: Plant) -> N
             assert time.monotonic() < until, "nothing happened"
             time.sleep(0.2)
     assert {v.evaluation for v in plant.verdicts} == {Evaluation.OK, Evaluation.NOT_OK}
+
+
+def test_a_bundle_that_changes_while_it_is_tried_is_tried_once_more(plant: Plant) -> None:
+    before = ask_status(plant.control, 10).bundles["smoother"]
+    with ThreadPoolExecutor(1) as asking:
+        asked = asking.submit(plant.reload, seconds=2)
+        time.sleep(1)  # it has been read, and no frame comes to compare it by
+        edit(plant.folder / "models" / "smoother" / MANIFEST, "by hand", "by foot")
+        assert asked.result() == (True, "0 of 0 live frames came out otherwise")
+    assert ask_status(plant.control, 10).bundles["smoother"] == before
+    until = time.monotonic() + 30
+    with plant.busy():
+        while ask_status(plant.control, 10).bundles["smoother"] == before:
+            assert time.monotonic() < until, "nothing happened"
+            time.sleep(0.2)
 
 
 def test_the_command_says_how_it_went(plant: Plant) -> None:

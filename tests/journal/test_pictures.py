@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
 import time
+import tracemalloc
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
+import edge.journal.pictures as pictures_module
 from edge.errors import JournalError
 from edge.journal.pictures import FOLDER, Pictures, picture_of, worth_keeping
 from edge.records import Evaluation, Verdict
@@ -114,3 +117,29 @@ def test_a_folder_that_cannot_be_is_a_journal_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(JournalError, match="pictures"):
         Pictures(tmp_path / "file", 1000)
+
+
+def held() -> int:
+    """Bytes that were allocated by the pictures' code and are still there."""
+    gc.collect()
+    own = tracemalloc.Filter(True, pictures_module.__file__, all_frames=True)
+    return sum(trace.size for trace in tracemalloc.take_snapshot().filter_traces([own]).traces)
+
+
+def test_a_kept_picture_takes_little_memory_also_after_a_restart(tmp_path: Path) -> None:
+    count, most = 2000, 250
+    tracemalloc.start(8)
+    try:
+        pictures = Pictures(tmp_path, 1 << 20)
+        for number in range(count):
+            while not pictures.keep(f"e27a267bb3b0-{number}", b"small", "png"):
+                time.sleep(0.0005)
+        pictures.close()
+        kept = held()
+        again = Pictures(tmp_path, 1 << 20)
+        again.close()
+        reread = held() - kept
+    finally:
+        tracemalloc.stop()
+    assert pictures.kept == count
+    assert 0 < kept < most * count and 0 < reread < most * count, (kept / count, reread / count)

@@ -37,6 +37,7 @@ from tools.faults_suite import (
     soak,
     stalled,
     stopping,
+    swaps,
     unit,
 )
 from tools.faults_suite.outcome import Outcome, Say, Scale
@@ -58,6 +59,7 @@ FAULTS = {
     "sequence": Fault("frames dropped, doubled, swapped, mislabelled", sequence.run),
     "disk": Fault("each of the journal's calls to the disk fails", disk.run),
     "stopping": Fault("SIGTERM in the middle of each fault", stopping.run),
+    "swaps": Fault("engines changed under load, again and again", swaps.run),
     "stalled": Fault("twenty subscribers that do not read", stalled.run),
     "late-joiner": Fault("a subscriber that joins after 10,000 verdicts", late_joiner.run),
     "scores": Fault("networks that answer NaN or infinite", scores.run),
