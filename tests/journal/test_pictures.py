@@ -126,20 +126,26 @@ def held() -> int:
     return sum(trace.size for trace in tracemalloc.take_snapshot().filter_traces([own]).traces)
 
 
-def test_a_kept_picture_takes_little_memory_also_after_a_restart(tmp_path: Path) -> None:
-    count, most = 2000, 250
+def kept_and_reread(folder: Path, count: int) -> tuple[int, int]:
+    """Bytes that so many pictures hold where they were kept, and where they were found at a start."""
     tracemalloc.start(8)
     try:
-        pictures = Pictures(tmp_path, 1 << 20)
+        pictures = Pictures(folder, 1 << 20)
         for number in range(count):
             while not pictures.keep(f"e27a267bb3b0-{number}", b"small", "png"):
                 time.sleep(0.0005)
         pictures.close()
         kept = held()
-        again = Pictures(tmp_path, 1 << 20)
+        again = Pictures(folder, 1 << 20)
         again.close()
-        reread = held() - kept
+        assert pictures.kept == count
+        return kept, held() - kept
     finally:
         tracemalloc.stop()
-    assert pictures.kept == count
+
+
+def test_a_kept_picture_takes_little_memory_also_after_a_restart(tmp_path: Path) -> None:
+    count, most = 2000, 250
+    # Python's own table of names grows now and then, by megabytes at once, in whoever's code it happens to be.
+    kept, reread = map(min, zip(*(kept_and_reread(tmp_path / f"{turn}", count) for turn in range(3)), strict=True))
     assert 0 < kept < most * count and 0 < reread < most * count, (kept / count, reread / count)
