@@ -6,7 +6,7 @@ from pathlib import Path
 
 from edge.doctor.diagnosis import Diagnosis, unknown
 from edge.doctor.files import group_folders, number, table, text
-from edge.engines.processor import INT8_FEATURES, described, features
+from edge.engines.processor import INT8_FEATURES, cpu_list, described, features
 
 GIB = 1024**3
 LEAST_MEMORY = GIB // 2
@@ -52,18 +52,6 @@ def cores(root: Path, threads: int | None) -> Diagnosis:
         advice = f"two threads share a core: threads = {physical} may be faster, measure with edge-bench run --threads"
         return Diagnosis("cores", "warning", found, advice)
     return Diagnosis("cores", "ok", found)
-
-
-def cpu_list(words: str) -> list[int]:
-    """The kernel's `0-2,5` -> [0, 1, 2, 5]; empty for what is no such list."""
-    found: list[int] = []
-    for span in filter(None, words.split(",")):
-        first, _, last = span.partition("-")
-        low, high = number(first), number(last or first)
-        if low is None or high is None:
-            return []
-        found += range(low, high + 1)
-    return found
 
 
 def _place(root: Path, core: int) -> tuple[str, str] | None:

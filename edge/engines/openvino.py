@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import openvino as ov
 
@@ -71,8 +73,11 @@ def settings(where: str, graph: bytes, threads: int) -> dict[str, object]:
     """What a plugin is told. A GPU's kernels take seconds to compile: they are kept."""
     told: dict[str, object] = {"PERFORMANCE_HINT": "LATENCY"}
     if where == "CPU":
-        # By itself OpenVINO takes bfloat16 where the processor has it: then "fp32" would not be true.
-        return told | {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads}
+        # By itself OpenVINO takes bfloat16 where the processor has it: then "fp32" would not be true. It also binds its
+        # threads to the first cores that there are, every daemon of a box to the same.
+        own = len(os.sched_getaffinity(0)) <= threads
+        told |= {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads, "ENABLE_CPU_PINNING": own}
+        return told
     folder = gpu_cache(graph, "openvino")
     return told if folder is None else told | {"CACHE_DIR": str(folder)}
 

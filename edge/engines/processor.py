@@ -1,12 +1,27 @@
-"""What of this box's processor decides whether INT8 is right on it."""
+"""What of this box's processor decides whether INT8 is right on it, and which of its cores there are."""
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from pathlib import Path
 
 # What multiplies INT8 into 32 bits at once: x86's, and ARM's dot products.
 INT8_FEATURES = ("avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm")
+
+
+SPAN = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?")
+
+
+def cpu_list(words: str) -> list[int]:
+    """The kernel's and systemd's `0-2,5` -> [0, 1, 2, 5]; empty for what is no such list."""
+    found: list[int] = []
+    for span in filter(None, words.strip().split(",")):
+        match = SPAN.fullmatch(span)
+        if match is None:
+            return []
+        found += range(int(match[1]), int(match[2] or match[1]) + 1)
+    return found
 
 
 def info(root: Path = Path("/")) -> dict[str, str]:

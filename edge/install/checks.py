@@ -16,6 +16,7 @@ from edge.address import is_local
 from edge.bundle import Bundle
 from edge.bus.keys import read_pair
 from edge.inspection.assemble import line_bundles
+from edge.install.cores import cores_problems
 from edge.install.plan import CONFIGS, CREDENTIALS, USER, Ask, bundles_place, credential
 
 PROGRAM = PurePosixPath("/opt/edge/bin/edge")
@@ -69,6 +70,7 @@ def _line(ask: Ask, root: Path) -> Iterator[str]:
     if any(place.is_relative_to(hidden) for hidden in HIDDEN):
         yield f"{path}: bundles = {config.bundles}: the service does not see {place}; write /opt/edge/models"
     yield from names(ask)
+    yield from cores_problems(ask, root)
     yield from _key(ask, root)
 
 

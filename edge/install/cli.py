@@ -26,6 +26,7 @@ STYLES = {"written": "green", "replaced": "yellow", "deleted": "green", "differs
 @click.option("--selfbench", is_flag=True, help="A self check every night too.")
 @click.option("--key", type=PATHS, help="The line's secret key: it is made a systemd credential.")
 @click.option("--bundles", type=FOLDER, help="Copy the line's bundles from here to where it looks for them.")
+@click.option("--cores", metavar="LIST", help="Cores of its own, as 0-1; by default lines share all evenly.")
 @click.option("--root", type=FOLDER, default="/", show_default=True, help="The box's root, or an image's.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be done.")
 @click.option("--force", is_flag=True, help="Replace files that differ; delete them with --remove.")
@@ -39,6 +40,7 @@ def install(
     selfbench: bool,
     key: Path | None,
     bundles: Path | None,
+    cores: str | None,
     root: Path,
     dry_run: bool,
     force: bool,
@@ -58,7 +60,7 @@ def install(
     from edge.install.plan import Ask
 
     line = read_line(config)
-    ask = Ask(line, name or line.config.line, user, gpu, selfbench, key, bundles)
+    ask = Ask(line, name or line.config.line, user, gpu, selfbench, key, bundles, cores)
     done = (work.remove if remove else work.install)(ask, root.resolve(), force, dry_run)
     if as_json:
         click.echo(to_json(done))

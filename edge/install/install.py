@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 
 from edge.install.checks import PROGRAM, REAL, is_active, names, notes, problems, systemd_version, verified_bundles
+from edge.install.cores import crowded
 from edge.install.place import Placed, place, take_away
 from edge.install.plan import BANNER, CONFIGS, UNITS, USER, Ask, Put, config_place, credential, plan
 from edge.install.shipped import shipped
@@ -39,7 +40,8 @@ def install(ask: Ask, root: Path, force: bool, dry_run: bool) -> Installed:
     bundles = verified_bundles(ask, root)
     puts = plan(ask, bundles if ask.bundles else [])
     files = place(puts, root, force, dry_run)
-    return Installed(notes=notes(ask, systemd_version()), files=files, next=_next(ask, root, files))
+    told = notes(ask, systemd_version()) + crowded(ask, root, _other_lines(root, ask.name))
+    return Installed(notes=told, files=files, next=_next(ask, root, files))
 
 
 def remove(ask: Ask, root: Path, force: bool, dry_run: bool) -> Installed:
@@ -57,6 +59,7 @@ def remove(ask: Ask, root: Path, force: bool, dry_run: bool) -> Installed:
         for name, data in (
             *((gpu, shipped(f"{gpu}.conf")) for gpu in ("gpu", "openvino-gpu")),
             ("user", BANNER.encode()),
+            ("cores", BANNER.encode()),
         )
     ]
     mine = plan(ask, [])

@@ -18,6 +18,7 @@ UNITS = PurePosixPath("/etc/systemd/system")
 SYSUSERS = PurePosixPath("/etc/sysusers.d/edge.conf")
 CREDENTIALS = PurePosixPath("/etc/credstore")
 USER = "edge"
+CORES = "cores.conf"
 BANNER = "# Written by `edge install`.\n"
 READABLE, SECRET = 0o644, 0o600
 
@@ -28,7 +29,8 @@ Gpu = Literal["gpu", "openvino-gpu"]
 
 @dataclass(frozen=True)
 class Ask:
-    """What is wanted. gpu: which drop-in, None for a CPU. key: the daemon's secret key, to be made a credential.
+    """What is wanted. gpu: which drop-in, None for a CPU. key: the daemon's secret key, to be made a credential. cores:
+    its own, as `0-2,5`; None: all of the box, shared evenly with the other lines.
 
     bundles: the folder that they are copied from; None: they lie where the line looks for them already.
     """
@@ -40,6 +42,7 @@ class Ask:
     selfbench: bool = False
     key: Path | None = None
     bundles: Path | None = None
+    cores: str | None = None
 
 
 @dataclass(frozen=True)
@@ -92,6 +95,8 @@ def _drop_ins(ask: Ask, folder: PurePosixPath) -> list[Put]:
         # A cache of its own: systemd gives a cache folder to the user of whichever line was started last.
         lines = [f"User={ask.user}", f"Group={ask.user}", "CacheDirectory=", f"CacheDirectory=edge-{ask.user}"]
         puts.append(Put(folder / "user.conf", _service(lines), "goes"))
+    if ask.cores:
+        puts.append(Put(folder / CORES, _service([f"AllowedCPUs={ask.cores}"]), "goes"))
     return puts
 
 

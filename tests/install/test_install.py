@@ -130,6 +130,51 @@ def test_what_the_service_could_not_do_is_told_before_anything_is_written(
     assert code == 1 and told in found["problems"][0] and not files(root)
 
 
+def cores_of_the_box(root: Path, online: str) -> None:
+    folder = root / "sys/devices/system/cpu"
+    folder.mkdir(parents=True)
+    (folder / "online").write_text(f"{online}\n")
+
+
+def test_a_line_gets_cores_of_its_own_and_gives_them_back(config: Path, root: Path, small_line: Line) -> None:
+    cores_of_the_box(root, "0-3")
+    code, told = install(config, root, "--bundles", small_line.bundles, "--cores", "2-3", "--selfbench")
+    assert code == 0 and told["notes"] == []
+    for unit in ("edge", "edge-selfbench"):
+        drop_in = root / UNITS / f"{unit}@small.service.d/cores.conf"
+        assert drop_in.read_text().splitlines()[1:] == ["[Service]", "AllowedCPUs=2-3"]
+    code, _ = install(config, root, "--remove")
+    assert code == 0 and not drop_in.exists()
+
+
+@pytest.mark.parametrize(
+    ("cores", "told"),
+    [("two", "write a list like 0-1"), ("2-5", "the box has 0-3"), ("1", "threads = 2 on --cores 1")],
+)
+def test_cores_that_cannot_be_given_are_told_before_anything_is_written(
+    cores: str, told: str, config: Path, root: Path, small_line: Line
+) -> None:
+    cores_of_the_box(root, "0-3")
+    edit(config, "threads = 1", "threads = 2")
+    before = files(root)
+    code, found = install(config, root, "--bundles", small_line.bundles, "--cores", cores)
+    assert code == 1 and told in found["problems"][0] and files(root) == before
+
+
+def test_lines_that_want_more_threads_than_there_are_cores_are_told_so(
+    root: Path, small_line: Line, tmp_path: Path
+) -> None:
+    cores_of_the_box(root, "0-1")
+    for name in ("first", "second"):
+        code, told = install(write(tmp_path, name=name), root, "--bundles", small_line.bundles)
+        assert code == 0 and told["notes"] == [], "one thread each"
+    code, told = install(write(tmp_path, name="third"), root, "--bundles", small_line.bundles)
+    assert code == 0 and "first, second and third want 3 threads of 2 cores" in told["notes"][0]
+    install(write(tmp_path, name="first"), root, "--bundles", small_line.bundles, "--cores", "0")
+    _, told = install(write(tmp_path, name="third"), root, "--bundles", small_line.bundles, "--cores", "1", "--force")
+    assert "second and third want 2 threads" not in str(told["notes"]), "each has one"
+
+
 def test_the_key_becomes_a_credential_that_only_its_owner_reads(small_line: Line, root: Path, tmp_path: Path) -> None:
     secret, _ = make_pair("daemon", tmp_path)
     config = write(tmp_path, '[security]\nkey = "small.key"\n')
