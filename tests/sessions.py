@@ -16,6 +16,7 @@ class FaultySession:
 
     def __init__(self, session: Session, device: str = "") -> None:
         self.session, self.engine, self.device = session, session.engine, device or session.device
+        self.any_batch = session.any_batch
         self.go_on = Event()
         self.go_on.set()
         self.failure: BaseException | None = None

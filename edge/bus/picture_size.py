@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Literal
 
-PNG_HEAD = struct.Struct(">8sI4sIIBB")
+PNG_HEAD = struct.Struct(">8sI4sIIBBxxB")
 CHUNK = struct.Struct(">I4s")
 CHECK_BYTES = 4  # after a chunk's data
 PIXELS_AT = 8  # where a PNG's chunks begin
@@ -20,6 +20,8 @@ PIECE_BYTES = 2048
 PACKED = {b"zTXt", b"iTXt", b"iCCP"}
 MOST_PACKED_BYTES = 32 * 1024
 CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by a PNG's colour type
+DEPTHS = {1, 2, 4, 8, 16}  # bits of a channel
+MOVING = {b"acTL", b"fcTL", b"fdAT"}  # a PNG of several pictures; no camera sends one
 PACKED_AT_ONCE, UNPACKED_AT_ONCE = 1 << 16, 1 << 18
 SEGMENT = struct.Struct(">BBH")
 FRAME_HEAD = struct.Struct(">BHH")
@@ -41,8 +43,8 @@ def claimed_size(encoding: Literal["png", "jpeg"], data: memoryview) -> tuple[in
 def _png(data: memoryview) -> tuple[int, int] | None:
     if len(data) < PNG_HEAD.size:
         return None
-    _, length, kind, width, height, _, _ = PNG_HEAD.unpack_from(data)
-    if (length, kind) != (13, b"IHDR") or _chunks(data) is None:
+    _, length, kind, width, height, depth, colour, _ = PNG_HEAD.unpack_from(data)
+    if (length, kind) != (13, b"IHDR") or depth not in DEPTHS or colour not in CHANNELS or _chunks(data) is None:
         return None
     return height, width
 
@@ -54,6 +56,8 @@ def _chunks(data: memoryview) -> list[tuple[bytes, memoryview]] | None:
         length, kind = CHUNK.unpack_from(data, at)
         at += CHUNK.size
         if at + length + CHECK_BYTES > len(data):
+            return None
+        if kind in MOVING:
             return None
         found.append((kind, data[at : at + length]))
         at += length + CHECK_BYTES
@@ -73,8 +77,8 @@ def _chunks(data: memoryview) -> list[tuple[bytes, memoryview]] | None:
 def unpacks_to_more(data: memoryview) -> bool:
     """Is there more in a PNG's pixels than its size takes? A decoder unpacks all of it: 2 MB of an 8 x 8 file took
     eight seconds. Call it where its size is known to be right."""
-    _, _, _, width, height, depth, colour = PNG_HEAD.unpack_from(data)
-    most: int = 2 * height * (width * depth * CHANNELS.get(colour, 4) // 8 + 2)  # interlaced ones have twice the rows
+    _, _, _, width, height, depth, colour, interlaced = PNG_HEAD.unpack_from(data)
+    most: int = height * (width * depth * CHANNELS[colour] // 8 + 2) * (2 if interlaced else 1)  # then twice the rows
     stream, unpacked = zlib.decompressobj(), 0
     for waits in _pieces(data):
         try:

@@ -63,17 +63,14 @@ class VerdictOutlet:
 
     def publish(self, topic: bytes, body: bytes) -> None:
         """What `message` makes."""
-        self.shut_out_revoked()
         self._socket.send_multipart([topic, body])
 
     def close(self) -> None:
         self._socket.close()
 
     def shut_out_revoked(self) -> None:
-        """ZeroMQ asks for a key at the door alone: all have to knock again where one was taken away.
-
-        `send` does it too; done while nothing is to be sent it spares the others a gap of some 100 ms.
-        """
+        """ZeroMQ asks for a key at the door alone: all have to knock again where one was taken away, and miss what is
+        sent meanwhile, for some 100 ms."""
         if self._guard and self._guard.revocations("verdicts") != self._revocations:
             self._revocations = self._guard.revocations("verdicts")
             self._socket = open_anew(self._socket, high_water=UNREAD, curve=self._guard.curve("verdicts"))

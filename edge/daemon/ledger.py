@@ -45,7 +45,7 @@ class Ledger(Protocol):
 
     def publish(self, told: Sequence[Told], late: Callable[[Told], Told | None] = never_late) -> list[Told]:
         """As they were published: with their positions, and where the policy has it rejected. late: what is to be told
-        in a verdict's place where its deadline has passed by now, else None; who waits for a disk asks it."""
+        in a verdict's place where its deadline has passed by now, else None; asked just before each is sent."""
         ...
 
     def tick(self) -> None:
@@ -65,9 +65,11 @@ class NoJournal:
         self.threads: list[Thread] = []
 
     def publish(self, told: Sequence[Told], late: Callable[[Told], Told | None] = never_late) -> list[Told]:
+        published = list[Told]()
         for verdict in told:
-            self._outlet.publish(*message(verdict))
-        return list(told)
+            published.append(late(verdict) or verdict)
+            self._outlet.publish(*message(published[-1]))
+        return published
 
     def tick(self) -> None:
         pass
@@ -92,7 +94,7 @@ class Kept:
 
     def _replayable(self) -> JournalState:
         """Nobody has a verdict by a replay before it was sent."""
-        unsent, state = self._unsent, self.journal.state
+        state, unsent = self.journal.state, self._unsent  # the other way round one might be made in between
         return msgspec.structs.replace(state, durable=min(state.durable, unsent))
 
     def refused(self, verdict: Told, why: str) -> Told:
@@ -129,7 +131,8 @@ class Durable(Kept):
     """On the disk first. All that is published at once costs one write and one sync; where they took until after a
     deadline, what was not sent yet is taken off the disk, and goes there anew as it can still be told.
 
-    What a crash leaves on the disk unsent is replayed as it was decided: in time, and nobody was told otherwise.
+    What a crash leaves on the disk unsent is replayed as it was decided, in time; and so it stays there where the disk
+    refuses both the cut and a new segment, and nothing is written after that.
     """
 
     waits = True
@@ -201,7 +204,7 @@ class Fast(Kept):
         self._tell(state)  # what verdicts are refused for is said, even where the disk is sound again by the next tick
         published = []
         for verdict in told:
-            placed = msgspec.structs.replace(verdict, journal=self.journal.next_position)
+            placed = msgspec.structs.replace(late(verdict) or verdict, journal=self.journal.next_position)
             placed = placed if state.writing else self.refused(placed, state.why)
             topic, body = message(placed)
             self._outlet.publish(topic, body)

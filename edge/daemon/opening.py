@@ -13,7 +13,7 @@ from edge.errors import BundleError, EdgeError, EngineError
 from edge.inspection.pipeline import Pipeline
 
 log = logging.getLogger("edge")
-OPENING_S = 60.0  # then a new process is a better start
+OPENING_S = 300.0  # engines that were never measured here, as a CPU in place of a GPU, take minutes
 
 
 class Opening(Thread):

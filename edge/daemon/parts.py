@@ -21,11 +21,6 @@ class PartDesk:
         self.seq = 0
         self._parts = Parts(rule)
 
-    def wait_ms(self, most: int) -> int:
-        """How long the daemon may sleep before a part's time has passed."""
-        due = self._parts.due_ns
-        return most if due is None else max(0, min(most, (due - perf_counter_ns()) // 1_000_000 + 1))
-
     def add(self, verdict: Verdict, received_ns: int) -> list[PartVerdict]:
         """received_ns: of perf_counter_ns, when the frame was taken off the socket: the judge's own time is not held
         against the part."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import uuid
+from collections.abc import Sequence
 from threading import Lock, Thread
 from time import perf_counter_ns
 from typing import TYPE_CHECKING
@@ -18,10 +19,9 @@ from edge.daemon.ledger import open_ledger
 from edge.daemon.logs import about
 from edge.daemon.parts import PartDesk
 from edge.daemon.shadow import Shadow
-from edge.daemon.ticket import Belt, Ticket, undefined
+from edge.daemon.ticket import Belt, Found, Ticket, undefined
 from edge.drift.drift import Drift
 from edge.errors import EdgeError
-from edge.inspection.pipeline import Inspection
 from edge.inspection.verdict import make_verdict
 from edge.journal.writer import Journal
 from edge.records import Alarm, Evaluation, PartVerdict, Verdict
@@ -95,16 +95,18 @@ class Publisher(Thread):
     def journal(self) -> Journal | None:
         return self._ledger.journal
 
-    def finish(self, ticket: Ticket, inspection: Inspection) -> None:
+    def finish(self, found: Sequence[Found]) -> None:
         """What the engines' thread found: answered by that thread while the line is calm and no disk is waited for."""
-        if self._ledger.waits:
+        if not self._ledger.waits:
+            self._answer(self._belt.finish_and_collect(found))
+            return
+        for ticket, inspection in found:
             self._belt.finish(ticket, inspection)
-        else:
-            self._answer(self._belt.finish_and_collect(ticket, inspection))
 
     def _answer(self, tickets: list[Ticket]) -> None:
         """One thread at a time."""
         with self._sending:
+            self._verdicts.shut_out_revoked()
             if tickets:  # a disk that fails is not tried at every turn
                 asked = {self.seq + place: ticket for place, ticket in enumerate(tickets)}
                 made = [self._verdict(ticket) for ticket in tickets]
@@ -114,7 +116,6 @@ class Publisher(Thread):
             if self._parts:
                 self._publish_parts(self._parts.expire(self._belt.oldest_ns()))
             self._ledger.tick()
-            self._verdicts.shut_out_revoked()
 
     def _after(self, ticket: Ticket, verdict: Verdict) -> None:
         """What may take its time, now that the verdict has left."""
@@ -142,18 +143,15 @@ class Publisher(Thread):
             log.log(logging.WARNING if alarm.raised else logging.INFO, "%s", alarm.detail, extra=about(alarm))
 
     def _verdict(self, ticket: Ticket) -> Verdict:
-        """Late is never OK, and never NotOK: nobody acts on it in time."""
         seq, self.seq, self.missing = self.seq, self.seq + 1, self.missing + ticket.missing
-        verdict = self._made(ticket, seq)
-        if ticket.expired(perf_counter_ns()) and verdict.evaluation != Evaluation.UNDEFINED:
-            verdict = self._made(ticket, seq)  # another thread had the processor meanwhile, for milliseconds
-        return verdict
+        return self._made(ticket, seq)
 
     def _late(self, ticket: Ticket, verdict: Verdict) -> Verdict | None:
-        """What is to be told in its place where the disk took until after its deadline; None where it may leave."""
+        """What is to be told in its place where a disk, or whoever had the processor, took until after its deadline;
+        None where it may leave. Late is never OK, and never NotOK: nobody acts on it in time."""
         if verdict.evaluation == Evaluation.UNDEFINED or not ticket.expired(perf_counter_ns()):
             return None
-        ticket.inspection = undefined("late", "the frame's deadline passed while the journal's disk wrote its verdict")
+        ticket.inspection = undefined("late", "the frame's deadline passed before its verdict had left")
         return self._made(ticket, verdict.seq)
 
     def _made(self, ticket: Ticket, seq: int) -> Verdict:

@@ -50,11 +50,16 @@ class Shadow(Thread):
         self.outcome: Outcome | None = None
         self._reopen = reopen
         self._frames: queue.Queue[tuple[Frame, Inspection]] = queue.Queue(BEHIND)
+        self._stopping = False
 
     def see(self, frame: Frame, found: Inspection) -> None:
         """A frame that was answered, and how. Never waits."""
         if found.models and not self._frames.full():
             self._frames.put_nowait((frame, found))
+
+    def stop(self) -> None:
+        """It comes to its end soon."""
+        self._stopping = True
 
     def run(self) -> None:
         try:
@@ -78,7 +83,7 @@ class Shadow(Thread):
     def _compare(self, inspector: Inspector) -> Outcome:
         seen = differ = 0
         until = time.monotonic() + self.trial.seconds
-        while seen < self.trial.frames and time.monotonic() < until:
+        while seen < self.trial.frames and time.monotonic() < until and not self._stopping:
             try:
                 frame, old = self._frames.get(timeout=POLL_S)
             except queue.Empty:
@@ -88,6 +93,8 @@ class Shadow(Thread):
                 return Outcome(f"refused: the new engines failed at a live frame: {new.detail}")
             seen += 1
             differ += (new.evaluation, new.surface) != (old.evaluation, old.surface)
+        if self._stopping:
+            return Outcome("refused: the line was stopped")
         told = f"{differ} of {seen} live frames came out otherwise"
         if differ > self.trial.disagree * seen:
             return Outcome(f"refused: {told}, over {self.trial.disagree:.0%}")

@@ -14,6 +14,7 @@ import msgspec
 
 from edge.config import Line
 from edge.daemon import notify
+from edge.daemon.idle import Asking
 from edge.daemon.inspector import Inspector
 from edge.daemon.opening import Opening
 from edge.daemon.publisher import Publisher
@@ -21,9 +22,7 @@ from edge.daemon.shadow import Trial
 from edge.daemon.swap import Swaps
 from edge.daemon.ticket import undefined
 from edge.daemon.worker import WORKERS, Crew
-from edge.errors import BundleError, BusError, EdgeError, EngineError
-from edge.golden import compare_golden, read_golden
-from edge.inspection.model import Model
+from edge.errors import BusError, EngineError
 from edge.inspection.pipeline import Pipeline
 
 if TYPE_CHECKING:
@@ -53,6 +52,7 @@ class Supervisor:
         self._inspected, self._calm_since, self._golden = 0, time.monotonic(), 0
         self._replaced: list[float] = []
         self._opening: Opening | None = None
+        self._asking: Asking | None = None
 
     def start(self) -> None:
         self._publisher.start()
@@ -85,12 +85,13 @@ class Supervisor:
             self._replace(why)
         if self._opening is None:
             self.swaps.look()
+            self._see_to_replaced()
         elif new := self._opening.opened():
             why, self._opening = self._opening.why, None
             self._put_in_place(new, why)
 
     def _try_golden(self) -> None:
-        """Where no frame came for a minute: do the engines still give what they gave? One bundle a minute, in turn."""
+        """Where no frame came for a minute: one bundle a minute, in turn."""
         now, inspector = time.monotonic(), self._crew.belt.engines
         if inspector.inspected != self._inspected:
             self._inspected, self._calm_since = inspector.inspected, now
@@ -98,14 +99,8 @@ class Supervisor:
             return
         self._calm_since, self._golden = now, self._golden + 1
         models = inspector.pipeline.models
-        model = models[self._golden % len(models)]
-        try:
-            if why := golden_fault(model):
-                log.error("idle, and no longer right: %s", why)
-                self._crew.belt.hold()  # no frame goes to them until they are replaced
-                inspector.failed = FAILURES
-        finally:
-            self._crew.belt.give_back(inspector)
+        self._asking = Asking(self._crew.belt, inspector, models[self._golden % len(models)])
+        self._asking.start()
 
     def reload(self) -> None:
         """As a signal's handler may."""
@@ -113,15 +108,31 @@ class Supervisor:
 
     def _fault(self) -> str:
         """What is wrong with the engines; nothing where that is empty."""
-        inspector = self._crew.belt.engines
-        limit = inspector.line.config.limits.hang_ms
-        if inspector.busy_ns > limit * 1e6:
-            return f"no answer from the engines for {limit:g} ms"
+        inspector, asking = self._crew.belt.engines, self._asking
+        limit_ms = inspector.line.config.limits.hang_ms
+        if hangs(inspector):
+            return f"no answer from the engines for {limit_ms:g} ms"
         if inspector.failed >= FAILURES or (inspector.failed and inspector.on_gpu):
             return "the engines fail"
         if inspector.tickets and not self._complete:
             return "the thread that ran the engines has ended"
+        if asking and asking.inspector is inspector and (asking.wrong or asking.hangs(limit_ms / 1000)):
+            return "the engines do not give their golden frame"
         return ""
+
+    def _see_to_replaced(self) -> None:
+        """Engines that hang at what they were at as others took their place, in a swap."""
+        for old in self.swaps.replaced:
+            if hangs(old) and not old.given_up:
+                self._give_up(old, "no answer from the engines that were replaced")
+
+    def _give_up(self, old: Inspector, why: str) -> None:
+        """What is in them is answered; another thread takes the place of the one that hangs there, or has died."""
+        old.given_up = True
+        for ticket in old.tickets:
+            self._crew.belt.finish(ticket, undefined("engine_failed", why))
+        if old.tickets and self._crew.belt.in_use(old):
+            self._crew.add()
 
     def _replace(self, why: str) -> None:
         """Other engines: those of before a swap where there was one just now, else the same opened anew. What hangs is
@@ -136,10 +147,7 @@ class Supervisor:
         log.error("%s; others take their place", why)
         notify.status(f"no frame is inspected until other engines are open: {why}")
         belt.hold()
-        for ticket in old.tickets:
-            belt.finish(ticket, undefined("engine_failed", why))
-        if belt.in_use(old):
-            self._crew.add()  # for the one that hangs, or is dead
+        self._give_up(old, why)
         if former := self.swaps.take_back():
             self._put_in_place(former, why)
         else:
@@ -179,16 +187,17 @@ class Supervisor:
         end."""
         until, belt = time.monotonic() + seconds, self._crew.belt
         self._crew.stop()
+        self.swaps.stop()
         while belt.depths()["open"] and belt.engines.tickets and not self._opening and time.monotonic() < until:
             time.sleep(0.005)
         ended = time.monotonic() + HANG_S
-        opening = [self._opening] if self._opening else []
-        for thread in [*self._crew.workers, *opening]:  # whoever has just taken a frame enters it, or answers it
+        others = [thread for thread in (self._opening, self._asking, *self.swaps.trials) if thread]
+        for thread in [*self._crew.workers, *others]:  # whoever has just taken a frame enters it, or answers it
             thread.join(max(0.0, ended - time.monotonic()))
         belt.refuse_all("stopped", "the line was stopped before the frame was inspected")
         self._publisher.stop()
         self._publisher.join(max(WRITE_S, until - time.monotonic()))
-        threads: list[Thread] = [self._publisher, *self._crew.workers, *opening, *self.swaps.hanging]
+        threads: list[Thread] = [self._publisher, *self._crew.workers, *others]
         left = [thread.name for thread in threads if thread.is_alive()]
         if not left:
             self.swaps.close()
@@ -196,16 +205,6 @@ class Supervisor:
         return left
 
 
-def golden_fault(model: Model) -> str:
-    """Why its engine is no longer right; empty where it is, or where the files have changed: those are tried anew."""
-    bundle = model.full or model.bundle
-    try:
-        golden = read_golden(bundle, model.graph)
-    except BundleError as error:
-        log.warning("the golden frame cannot be asked: %s", error)
-        return ""
-    try:
-        compare_golden(bundle, model.graph, model.session, *golden)
-    except EdgeError as error:
-        return str(error)
-    return ""
+def hangs(inspector: Inspector) -> bool:
+    """Are they at what they are at for longer than the line has it, for each frame?"""
+    return inspector.busy_ns > inspector.line.config.limits.hang_ms * 1e6 * max(1, len(inspector.tickets))

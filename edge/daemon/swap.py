@@ -10,11 +10,13 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
+from threading import Thread
 from typing import TYPE_CHECKING
 
 from edge.bundle import MANIFEST
 from edge.config import Line, read_line
 from edge.daemon.inspector import Inspector
+from edge.daemon.opening import OPENING_S
 from edge.daemon.publisher import Publisher
 from edge.daemon.shadow import Outcome, Shadow, Trial
 from edge.daemon.worker import Crew
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("edge")
 PROBATION_S = 60.0  # after which the engines of before are closed
 HANGS_NS = 1_000_000_000
-OPENING_S = 300.0  # beside a trial's own seconds: engines that were never measured here take minutes
+CLOSING_S = 1.0
 LOOK_S = 2.0  # at the bundles' files
 SWAPPED = ("bundles", "gate", "engine", "device", "threads", "judges")  # all else takes a start
 
@@ -50,6 +52,7 @@ class Swaps:
         self._former: Inspector | None = None
         self._until = 0.0
         self._retired: list[Inspector] = []
+        self._closing: Thread | None = None
         self._known = self._seen = tried(crew.belt.engines)
         self._looked = time.monotonic()
 
@@ -88,7 +91,8 @@ class Swaps:
                 self.retire(shadow.outcome.inspector)
         for old in [old for old in self._retired if not self._crew.belt.in_use(old)]:
             self._retired.remove(old)
-            old.pipeline.close()
+            self._closing = Thread(target=old.pipeline.close, name="closing", daemon=True)
+            self._closing.start()  # a broken driver may hang there
 
     def take_back(self) -> Inspector | None:
         """The engines of before a swap, while that is on probation."""
@@ -108,11 +112,28 @@ class Swaps:
         """To be closed as soon as no thread has it any more."""
         self._retired.append(old)
 
+    @property
+    def replaced(self) -> list[Inspector]:
+        """Engines that were the line's, and are not closed yet."""
+        return [*([self._former] if self._former else []), *self._retired]
+
+    @property
+    def trials(self) -> list[Shadow]:
+        """Those whose threads may still run."""
+        return [*self.hanging, *([self._now[0]] if self._now else [])]
+
+    def stop(self) -> None:
+        """No trial is of use any more."""
+        if self._now is not None:
+            self._now[0].stop()
+
     def close(self) -> None:
         """The line stops: all that was replaced and lets itself be closed; who waits for an answer gets it."""
         if self._former is not None:
             self.retire(self._former)
         self._close_retired()
+        if self._closing:
+            self._closing.join(CLOSING_S)
         if self._now is not None:
             self._say(self._now[1], Outcome("refused: the line was stopped"))
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from threading import Condition, Lock
 from typing import Generic, TypeVar
@@ -47,6 +47,9 @@ class Ticket:
 
     def expired(self, now_ns: int) -> bool:
         return self.deadline_ns is not None and now_ns > self.deadline_ns
+
+
+Found = tuple[Ticket, Inspection]
 
 
 def undefined(reason: Reason, detail: str) -> Inspection:
@@ -179,12 +182,13 @@ class Belt(Generic[Engines]):
             self._to_publish.notify()
             return True
 
-    def finish_and_collect(self, ticket: Ticket, inspection: Inspection) -> list[Ticket]:
-        """As `finish`. While no frame waits for the engines their thread answers what is done itself, which is sooner
-        than waking another; else nothing is given, and the publisher does it while they run."""
+    def finish_and_collect(self, found: Iterable[Found]) -> list[Ticket]:
+        """As `finish`, each. While no frame waits for the engines their thread answers what is done itself, which is
+        sooner than waking another; else nothing is given, and the publisher does it while they run."""
         with self._lock:
-            if not ticket.decided:
-                self._decide(ticket, inspection)
+            for ticket, inspection in found:
+                if not ticket.decided:
+                    self._decide(ticket, inspection)
             if not self._ready and not self._waiting:
                 return self._collect()
             self._to_publish.notify()

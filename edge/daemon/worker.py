@@ -4,21 +4,20 @@ while the engines run the next frames are received and decoded."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from threading import Lock, Thread
 
 from edge.daemon.inspector import Inspector
 from edge.daemon.intake import Intake
-from edge.daemon.ticket import Belt, Ticket
-from edge.inspection.pipeline import Inspection
+from edge.daemon.ticket import Belt, Found
 
 WORKERS = 2  # one leads while the other is in the engines
 
 
 class Crew:
-    """What the workers share. belt: with the engines of now. finish: takes what they found of a frame."""
+    """What the workers share. belt: with the engines of now. finish: takes what they found."""
 
-    def __init__(self, intake: Intake, belt: Belt[Inspector], finish: Callable[[Ticket, Inspection], None]) -> None:
+    def __init__(self, intake: Intake, belt: Belt[Inspector], finish: Callable[[Sequence[Found]], None]) -> None:
         self.intake, self.belt, self.finish = intake, belt, finish
         self.leading, self._changing = Lock(), Lock()
         self.stopping = False
@@ -60,8 +59,7 @@ class Worker(Thread):
                 self.gone = True
                 return
             while tickets := self._crew.belt.take(inspector, inspector.may_join):
-                for ticket, inspection in inspector.inspect(tickets):
-                    self._crew.finish(ticket, inspection)
+                self._crew.finish(inspector.inspect(tickets))
             self.gone = self._crew.belt.given_up(inspector) and self._crew.dismiss(self)
 
     def _lead(self) -> Inspector | None:

@@ -18,6 +18,7 @@ class LitertSession:
 
     engine: Engine = "litert"
     device = "cpu"
+    any_batch = False
 
     def __init__(self, interpreter: Interpreter) -> None:
         self._interpreter = interpreter

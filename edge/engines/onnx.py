@@ -32,9 +32,10 @@ class OnnxSession:
         self._at_once = fixed if isinstance(fixed, int) else at_once
         # ONNX Runtime falls back to the CPU without a word, so the device is read back.
         self.device = "gpu" if session.get_providers()[0] in GPU_PROVIDERS else "cpu"
+        self.any_batch = self.device == "gpu" and not isinstance(fixed, int)
 
     def run(self, batch: Floats) -> tuple[Floats, ...]:
-        return self._run(batch) if self.device == "gpu" else in_turns(self._run, batch, self._at_once)
+        return self._run(batch) if self.any_batch else in_turns(self._run, batch, self._at_once)
 
     def _run(self, batch: Floats) -> tuple[Floats, ...]:
         try:

@@ -36,11 +36,13 @@ EXTERNAL_DATA = b"\x0a\x08location\x12"
 class Session(Protocol):
     """One graph, opened and ready.
 
-    engine, device: what it really runs on, read back from the engine, not what was asked for.
+    engine, device: what it really runs on, read back from the engine, not what was asked for. any_batch: it takes any
+    number of images in one run; else they run a few at a time, and more of them gain nothing.
     """
 
     engine: str
     device: str
+    any_batch: bool
 
     def run(self, batch: Floats) -> tuple[Floats, ...]:
         """`(n, c, h, w)` float32 -> the graph's outputs, each `(n, ...)`; they may be the engine's own memory and are

@@ -19,7 +19,7 @@ from edge.golden import check_golden
 from edge.inspection.gate import Gate
 from edge.inspection.judge import Judge, Scorer
 from edge.inspection.kinds import Kinds
-from edge.inspection.model import Kept, Model, one_batch
+from edge.inspection.model import Looked, Model, one_batch
 from edge.inspection.nearest import NearestJudge
 from edge.inspection.pipeline import Pipeline
 from edge.inspection.reconstruction import ReconstructionJudge
@@ -29,7 +29,7 @@ from edge.inspection.segdec import SegDecJudge
 from edge.records import Frame
 from edge.vision.image import WHOLE, InputRule
 
-TOGETHER = 3  # frames that a GPU is given at once, as many as are decoded ahead of it
+TOGETHER = 3  # frames that a GPU is given at once; as many are decoded ahead of it (edge.daemon.ticket.READY)
 JUDGES: dict[str, type[Scorer]] = {
     "segdec": SegDecJudge,
     "reconstruction": ReconstructionJudge,
@@ -95,7 +95,7 @@ def open_pipeline(line: Line, say: Callable[[str], None] = _nothing) -> Pipeline
     bundles = line_bundles(line)
     chosen = choose_graphs(line, list(bundles.values()), say)
     models: dict[str, Model] = {}
-    opened: dict[tuple[Engine, str, str], tuple[Session, Kept]] = {}
+    opened: dict[tuple[Engine, str, str], tuple[Session, Looked]] = {}
     warm: set[tuple[tuple[Engine, str, str], InputRule]] = set()
     for name, bundle in bundles.items():
         engine, graph = chosen[name]
@@ -103,25 +103,25 @@ def open_pipeline(line: Line, say: Callable[[str], None] = _nothing) -> Pipeline
         if looked not in opened:  # bundles that name the same files share a session, its golden frame run once
             session = open_graph(engine, bundle, graph, config.threads, config.device)
             check_golden(bundle, graph, session)
-            opened[looked] = session, Kept()
-        session, kept = opened[looked]
+            opened[looked] = session, Looked()
+        session, seen = opened[looked]
         if (looked, bundle.manifest.input) not in warm:
             warm_up(session, example_batch(bundle))
             warm.add((looked, bundle.manifest.input))
-        models[name] = Model(bundle, graph, session, kept=kept)
+        models[name] = Model(bundle, graph, session, looked=seen)
         say(f"{name}: {models[name].runs_on}")
     gate = Gate(models[config.gate]) if config.gate else None
     judges = {surface: open_judge(judge, models) for surface, judge in config.judges.items()}
     kinds = {s: Kinds(models[j.kinds], bundles[j.bundle]) for s, j in config.judges.items() if j.kinds}
-    together = TOGETHER if all(session.device == "gpu" for session, _ in opened.values()) else 1
+    together = TOGETHER if all(session.any_batch for session, _ in opened.values()) else 1
     return Pipeline(gate, judges, kinds, together)
 
 
 def warm_up(session: Session, batch: Floats) -> None:
-    """With a real frame's size, so that the first part does not pay for it; on a GPU with that of each number of
-    frames that may come together, as its kernels are of one size. A CPU takes images one by one and gains nothing by
-    more of them: its first part would wait for the last one's."""
-    for count in range(1, TOGETHER + 1 if session.device == "gpu" else 2):
+    """With a real frame's size, so that the first part does not pay for it; and with that of each number of frames that
+    may come together, as a GPU's kernels are of one size. What takes images one by one, as a CPU does, gains nothing by
+    more of them: the first frame would wait for the last one's."""
+    for count in range(1, TOGETHER + 1 if session.any_batch else 2):
         session.run(one_batch([batch] * count))
 
 

@@ -17,9 +17,9 @@ from edge.vision.image import InputRule, prepare
 
 
 def is_flat(values: Floats) -> bool:
-    """The same number everywhere, and more than one of it."""
+    """The same number everywhere in `(n, ...)`, and more than one of it for each."""
     flat = values.reshape(-1)
-    return flat.size > 1 and flat[0] == flat[-1] and bool((flat == flat[0]).all())
+    return flat.size > len(values) and flat[0] == flat[-1] and bool((flat == flat[0]).all())
 
 
 def one_batch(batches: Sequence[Floats]) -> Floats:
@@ -34,11 +34,11 @@ def apart(answer: tuple[Floats, ...], count: int) -> list[tuple[Floats, ...]]:
 
 
 @dataclass(slots=True)
-class Kept:
+class Looked:
     """What a session answered to whole frames, while that is the last it did. Models on one session share it."""
 
     rule: InputRule | None = None
-    looked: list[tuple[Frame, tuple[Floats, ...]]] = field(default_factory=list)
+    answers: list[tuple[Frame, tuple[Floats, ...]]] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -55,7 +55,7 @@ class Model:
     spent_ns: int = 0
     full: Bundle | None = None
     stages: dict[str, int] = field(default_factory=dict)
-    kept: Kept = field(default_factory=Kept)
+    looked: Looked = field(default_factory=Looked)
 
     @property
     def manifest(self) -> Manifest:
@@ -68,7 +68,7 @@ class Model:
 
     def run(self, batch: Floats) -> tuple[Floats, ...]:
         """See Session.run. Raises EngineError too where the network answers nothing any more."""
-        self.kept.looked = []
+        self.looked.answers = []
         self.began = perf_counter_ns()
         answer = self.session.run(batch)
         self.ended = perf_counter_ns()
@@ -94,16 +94,16 @@ class Model:
         rule = self.manifest.input
         answer = self.run(one_batch([prepare(frame.pixels, rule, frame.full_scale) for frame in frames]))
         answers = apart(answer, len(frames))
-        self.kept.rule, self.kept.looked = rule, list(zip(frames, answers, strict=True))
+        self.looked.rule, self.looked.answers = rule, list(zip(frames, answers, strict=True))
         return answers
 
     def look_again(self, frame: Frame, alone: InputRule | None = None) -> tuple[Floats, ...]:
         """As `look`, at no cost where the gate has just looked at this very frame in the same way; once. alone: the
         views that are enough where it has not."""
-        rule, looked = self.manifest.input, self.kept.looked
-        answer = next((answer for one, answer in looked if one is frame), None)
-        if answer is None or self.kept.rule != rule:
+        rule, answers = self.manifest.input, self.looked.answers
+        answer = next((answer for one, answer in answers if one is frame), None)
+        if answer is None or self.looked.rule != rule:
             return self.run(prepare(frame.pixels, alone or rule, frame.full_scale))
-        self.kept.looked = [pair for pair in looked if pair[0] is not frame]
+        self.looked.answers = [pair for pair in answers if pair[0] is not frame]
         self.began = self.ended = perf_counter_ns()
         return answer

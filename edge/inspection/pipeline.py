@@ -51,18 +51,18 @@ class Pipeline:
 
     def inspect(self, frame: Frame) -> Inspection:
         """Never raises for a bad frame, score or engine: those are answers too (Undefined, with the reason)."""
-        return self.inspect_all([frame])[0]
+        inspection = Inspection()
+        try:
+            self._inspect_all([frame], [inspection])
+        except (FrameError, ScoreError, EngineError) as error:
+            fail(inspection, error)
+        return inspection
 
     def inspect_all(self, frames: Sequence[Frame]) -> list[Inspection]:
-        """As `inspect`; the gate sees all in one run, each judge those of its surface. Where that fails each is
-        inspected alone: a bad frame costs the others time, and nothing else. Stage times are of all together."""
+        """As `inspect`: the gate sees all in one run, each judge those of its surface; stage times are of all together.
+        Raises FrameError, ScoreError, EngineError, and nobody knows of which frame: inspect each by itself then."""
         inspections = [Inspection() for _ in frames]
-        try:
-            self._inspect_all(frames, inspections)
-        except (FrameError, ScoreError, EngineError) as error:
-            if len(frames) > 1:
-                return [self.inspect(frame) for frame in frames]
-            fail(inspections[0], error)
+        self._inspect_all(frames, inspections)
         return inspections
 
     def _inspect_all(self, frames: Sequence[Frame], inspections: Sequence[Inspection]) -> None:

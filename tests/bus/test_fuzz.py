@@ -156,10 +156,10 @@ def many_scans() -> bytes:
     return data[:-2] + data[data.rindex(b"\xff\xda") : -2] * 1000 + data[-2:]
 
 
-def png(*chunks: tuple[bytes, bytes], pixels: int = 256 * 257, side: int = 256) -> bytes:
-    """Black; chunks: kind and content, before its pixels."""
+def png(*chunks: tuple[bytes, bytes], pixels: int = 256 * 257, side: int = 256, depth: int = 8) -> bytes:
+    """Black; chunks: kind and content, before its pixels. depth: as it claims to have."""
     black = zlib.compress(bytes(pixels), 9)
-    size = struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)
+    size = struct.pack(">IIBBBBB", side, side, depth, 0, 0, 0, 0)
     all_of_it = [(b"IHDR", size), *chunks, (b"IDAT", black), (b"IEND", b"")]
     return b"\x89PNG\r\n\x1a\n" + b"".join(
         struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
@@ -186,6 +186,8 @@ BOMBS: dict[str, bytes] = {
     "a PNG whose chunk claims 4 GB": claiming_png(),
     "a PNG that goes on after its end": ended_png(),
     "a PNG with 20 MB behind its pixels": png(pixels=20_000_000),
+    "a PNG of 255 bits a pixel, and all of them": png(pixels=2_000_000, depth=255),
+    "a PNG of several pictures": png(*[(b"fdAT", zlib.compress(bytes(20_000_000), 9))]),
     "a PNG of packed texts": png(*[TEXT] * 20),
     "a PNG of a hundred thousand chunks": png(*[(b"tEXt", b"k\0v")] * 100_000),
     "a PNG of a hundred thousand pieces": png(*[(b"IDAT", b"")] * 100_000),

@@ -48,9 +48,9 @@ def test_the_engines_thread_answers_itself_only_while_no_frame_waits_for_the_eng
         assert belt.next_waiting() is one
         belt.offer(one)
     assert belt.take(ENGINES) == [first]
-    assert belt.finish_and_collect(first, Inspection(Evaluation.OK, "ok")) == []
+    assert belt.finish_and_collect([(first, Inspection(Evaluation.OK, "ok"))]) == []
     assert belt.take(ENGINES) == [second]
-    assert belt.finish_and_collect(second, Inspection(Evaluation.OK, "ok")) == [first, second]
+    assert belt.finish_and_collect([(second, Inspection(Evaluation.OK, "ok"))]) == [first, second]
     assert belt.collect() == []
 
 
@@ -184,8 +184,7 @@ def test_thousands_of_frames_in_three_threads_are_each_collected_once_and_none_l
             while found := belt.take(ENGINES, lambda tickets: len(tickets) < 3):
                 if rng.random() < 0.05:
                     time.sleep(0.004)
-                for one in found:
-                    answer(belt.finish_and_collect(one, Inspection(Evaluation.OK, "ok")))
+                answer(belt.finish_and_collect([(one, Inspection(Evaluation.OK, "ok")) for one in found]))
 
     def publish() -> None:
         while len(answered) < many:

@@ -14,7 +14,7 @@ import zmq
 
 from edge.bus.sockets import open_socket
 from edge.bus.verdicts import VerdictOutlet, message
-from edge.daemon.ledger import Durable, Fast
+from edge.daemon.ledger import Durable, Fast, NoJournal
 from edge.journal.disk import Disk
 from edge.journal.entries import JournalState
 from edge.journal.reader import read_records
@@ -73,6 +73,32 @@ def test_what_is_heard_is_what_the_journal_keeps_byte_for_byte(tmp_path: Path, k
     assert [v.journal for v in published] == [first["journal"], second["journal"]] == [0, 1]
     assert first["durable"] is second["durable"] is durable
     assert [record.body for record in read_records(tmp_path / "journal")] == [message(v)[1] for v in published]
+
+
+def too_late(made: Verdict) -> Verdict | None:
+    """Of the second; the first is in time."""
+    if made.seq == fresh(0).seq:
+        return None
+    return msgspec.structs.replace(made, evaluation=int(Evaluation.UNDEFINED), reason="late", fail_safe=True)
+
+
+@pytest.mark.parametrize("kind", [Durable, Fast])
+def test_what_became_late_on_its_way_out_is_not_ok_whoever_took_the_time(tmp_path: Path, kind: Any) -> None:
+    with ledger_on(tmp_path, kind, Disk()) as (ledger, heard):
+        published = ledger.publish([fresh(0), fresh(1)], too_late)
+        told = [heard.next()["reason"], heard.next()["reason"]]
+    assert told == [verdict.reason for verdict in published] == ["ok", "late"]
+    assert [entry["reason"] for entry in kept(tmp_path)] == told
+
+
+def test_without_a_journal_too(tmp_path: Path) -> None:
+    address = f"ipc://{tmp_path}/verdicts"
+    with closing(VerdictOutlet(address)) as outlet:
+        heard = Heard(address)
+        time.sleep(0.3)  # the subscription travels as well
+        published = NoJournal(outlet).publish([fresh(0), fresh(1)], too_late)
+        assert [heard.next()["reason"], heard.next()["reason"]] == ["ok", "late"] == [v.reason for v in published]
+        heard.socket.close(0)
 
 
 @pytest.mark.parametrize("kind", [Durable, Fast])

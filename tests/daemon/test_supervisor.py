@@ -8,117 +8,33 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
-from threading import Event, Thread, Timer
+from threading import Event, Timer
 from threading import enumerate as enumerate_threads
+from time import perf_counter_ns
 
 import msgspec
-import numpy as np
 import pytest
 
 from edge.bundle import MANIFEST
-from edge.bus.camera import Camera
 from edge.bus.control import ask_status, open_service
 from edge.bus.follow import Asker
-from edge.bus.frames import FrameInlet
-from edge.bus.verdicts import VerdictInlet, VerdictOutlet
-from edge.config import Line, read_line
-from edge.daemon.deadline import CaptureClock
+from edge.config import Line
 from edge.daemon.inspector import Inspector
-from edge.daemon.intake import Intake
-from edge.daemon.publisher import Publisher
 from edge.daemon.shadow import Trial
-from edge.daemon.supervisor import MOST_REPLACED, Supervisor
-from edge.daemon.ticket import Belt
-from edge.daemon.worker import Crew
-from edge.errors import BusError, EdgeError, EngineError
+from edge.daemon.supervisor import MOST_REPLACED, hangs
+from edge.daemon.ticket import Ticket
+from edge.errors import BusError, EngineError
 from edge.inspection.assemble import open_pipeline
 from edge.inspection.pipeline import Pipeline
 from edge.journal.reader import Reader, read_records
-from edge.records import Evaluation, Verdict
-from tests.lines import DARK, edit, write_line
+from edge.records import Evaluation
+from tests.lines import edit
 from tests.sessions import FaultySession
+from tests.stations import HANG_MS, Station, station_on
 
 pytestmark = pytest.mark.usefixtures("own_cache")
-GOOD = np.full((64, 64), 51, np.uint8)
-HANG_MS, DEADLINE_MS = 150.0, 60.0
-
-
-@dataclass
-class Station:
-    """The daemon's stages in this process, a real camera and a subscriber."""
-
-    supervisor: Supervisor
-    belt: Belt[Inspector]
-    camera: Camera
-    verdicts: VerdictInlet
-    faulty: FaultySession
-    publisher: Publisher
-    opened: list[Pipeline]
-    stop: Callable[[float], list[str]] = field(default=lambda _: [])
-    ended: list[EdgeError] = field(default_factory=list)
-
-    def send(self, count: int = 1, deadline_ms: float | None = None) -> None:
-        for _ in range(count):
-            self.camera.send(GOOD, f"t{self.camera.sent}", deadline_ms=deadline_ms)
-
-    def next(self) -> Verdict:
-        assert self.verdicts.poll(20_000), "no verdict came"
-        return self.verdicts.receive()
-
-
-@contextmanager
-def station_on(
-    line: Line, folder: Path, device: str = "", hang_ms: float = HANG_MS, table: str = ""
-) -> Iterator[Station]:
-    line = read_line(write_line(folder, line.bundles, f"[limits]\nhang_ms = {hang_ms}\n", table, DARK))
-    config, opened = line.config, list[Pipeline]()
-
-    def reopen(wanted: Line) -> Pipeline:
-        opened.append(open_pipeline(wanted))
-        return opened[-1]
-
-    pipeline = open_pipeline(line)
-    model = pipeline.judges["dark"].model
-    faulty = FaultySession(model.session, device)
-    model.session = faulty
-    frames, outlet = FrameInlet(config.frames, config.limits), VerdictOutlet(config.verdicts)
-    belt, clock = Belt(config.limits.waiting, frames.wake, Inspector(line, pipeline)), CaptureClock()
-    publisher = Publisher(line, belt, outlet, clock)
-    crew = Crew(Intake(config, frames, belt, clock), belt, publisher.finish)
-    supervisor, stopping = Supervisor(crew, publisher, reopen), Event()
-    inlet = VerdictInlet(config.verdicts, config.line)
-    frames.open(config.line)
-    supervisor.start()
-    camera = Camera(config.frames, config.line, "cam0")
-    time.sleep(0.3)  # the subscription travels as well
-    station = Station(supervisor, belt, camera, inlet, faulty, publisher, opened)
-
-    def watch() -> None:
-        try:
-            supervisor.watch(stopping)
-        except EdgeError as error:
-            station.ended.append(error)
-
-    watching = Thread(target=watch, daemon=True)
-    watching.start()
-
-    def stop(seconds: float) -> list[str]:
-        if stopping.is_set():
-            return []
-        stopping.set()
-        watching.join(10)
-        return supervisor.stop(seconds)
-
-    station.stop = stop
-    try:
-        yield station
-    finally:
-        faulty.go_on.set()
-        assert stop(1.0) == []
-        for end in (camera.close, inlet.close, outlet.close, frames.close):
-            end()
+DEADLINE_MS = 60.0
 
 
 @pytest.fixture
@@ -322,6 +238,44 @@ def test_idle_engines_that_are_no_longer_right_are_opened_anew(
     assert within(10, lambda: bool(station.opened))
     station.send()
     assert station.next().evaluation == Evaluation.OK
+
+
+def test_idle_engines_that_hang_at_their_golden_frame_are_replaced_before_a_part_comes(
+    station: Station, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge.daemon.supervisor.GOLDEN_S", 0.2)
+    station.faulty.go_on.clear()
+    assert within(10, lambda: bool(station.opened))
+    monkeypatch.setattr("edge.daemon.supervisor.GOLDEN_S", 60.0)
+    station.send()
+    assert station.next().evaluation == Evaluation.OK
+
+
+def test_a_part_in_engines_that_hang_while_a_swap_replaces_them_is_answered(station: Station) -> None:
+    station.faulty.go_on.clear()
+    station.send()
+    station.supervisor.swaps.ask(Trial(frames=0, seconds=0))
+    assert station.next().reason == "engine_failed"
+    station.send(2)
+    assert [station.next().evaluation for _ in range(2)] == [Evaluation.OK] * 2
+    station.faulty.go_on.set()
+    time.sleep(0.1)
+    assert not station.verdicts.poll(100), "what they say in the end is heard by nobody"
+
+
+def test_a_stop_ends_a_trial(station: Station) -> None:
+    answer = station.supervisor.swaps.ask(Trial(frames=1000, seconds=60))
+    assert within(10, lambda: bool(station.opened))
+    assert station.stop(1.0) == []
+    assert answer.result(0).said == "refused: the line was stopped"
+
+
+def test_several_frames_have_the_time_of_several(station: Station) -> None:
+    inspector = Inspector(station.belt.engines.line, station.belt.engines.pipeline)
+    inspector.tickets, inspector._began_ns = [Ticket(0, 0)], perf_counter_ns() - int(2e6 * HANG_MS)
+    assert hangs(inspector)
+    inspector.tickets = [Ticket(number, 0) for number in range(3)]
+    assert not hangs(inspector)
 
 
 def test_engines_that_stay_broken_end_the_daemon(station: Station) -> None:
