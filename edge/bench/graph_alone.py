@@ -25,9 +25,10 @@ class Recorder:
     runs: Runs
     engine: str = field(init=False)
     device: str = field(init=False)
+    any_batch: bool = field(init=False)
 
     def __post_init__(self) -> None:
-        self.engine, self.device = self.session.engine, self.session.device
+        self.engine, self.device, self.any_batch = self.session.engine, self.session.device, self.session.any_batch
 
     def run(self, batch: Floats) -> tuple[Floats, ...]:
         self.runs.append((self.session, batch.copy()))

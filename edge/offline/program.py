@@ -44,6 +44,7 @@ class TorchSession:
 
     engine = "torch"
     device = "cpu"
+    any_batch = False
 
     def __init__(self, program: ExportedProgram) -> None:
         self._module = program.module()

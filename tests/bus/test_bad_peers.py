@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -22,7 +23,8 @@ LIMITS = Limits(frame_bytes=100_000)
 
 
 class Taker(threading.Thread):
-    """The daemon's part: takes messages off the inlet until every good frame has come."""
+    """The daemon's part: takes messages off the inlet until it is told to stop: libzmq aborts a process now and then
+    that closes its publishers as the other end goes (its issue 3442)."""
 
     def __init__(self, address: str) -> None:
         super().__init__(daemon=True)
@@ -33,7 +35,7 @@ class Taker(threading.Thread):
         with closing(FrameInlet(self._address, LIMITS)) as inlet:
             inlet.open("l")
             self.bound.set()
-            while len(self.good) < FRAMES and not self.stopping.is_set():
+            while not self.stopping.is_set():
                 if not inlet.poll(50):
                     continue
                 parts = inlet.receive()
@@ -85,7 +87,11 @@ def test_a_bad_peer_costs_a_good_camera_no_frame(tmp_path: Path, name: str) -> N
     with nuisance(address, EVILS[name]), closing(Camera(address, "l", "good")) as camera:
         for number in range(FRAMES):
             camera.send(GOOD, f"t{number}")
-        taker.join(30)
-        taker.stopping.set()
+        heard = name not in ("parts over the limit", "a flood of what nobody asked for")
+        until = time.monotonic() + 30
+        while (len(taker.good) < FRAMES or (heard and not taker.other)) and time.monotonic() < until:
+            time.sleep(0.01)
+    taker.stopping.set()
+    taker.join()
     assert [b"t%d" % number in header for number, header in enumerate(taker.good)] == [True] * FRAMES
-    assert bool(taker.other) == (name not in ("parts over the limit", "a flood of what nobody asked for"))
+    assert bool(taker.other) == heard

@@ -235,7 +235,7 @@ def test_a_subscriber_a_part_a_follower_and_the_journal_all_have_the_one_late_ve
     third = plant.answer(2, 5000)
     listening.join(10)
     assert outcomes([first, second, third]) == [OK, LATE, OK]
-    assert second.fail_safe and second.durable and "disk" in second.detail
+    assert second.fail_safe and second.durable and "had left" in second.detail
     assert second.deadline_ns is not None and second.t_verdict_ns > second.deadline_ns
     assert [verdict.seq for verdict in (first, second, third)] == [0, 1, 2]
     *frames, part = followed
