@@ -29,6 +29,8 @@ def one_batch(batches: Sequence[Floats]) -> Floats:
 
 def apart(answer: tuple[Floats, ...], count: int) -> list[tuple[Floats, ...]]:
     """What `one_batch` of so many alike was answered, for each: views, no copies."""
+    if count == 1:
+        return [answer]
     each = [out.reshape(count, -1, *out.shape[1:]) for out in answer]
     return [tuple(out[number] for out in each) for number in range(count)]
 
