@@ -82,7 +82,7 @@ class Recorded:
     answers: list[Floats] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.engine, self.device = self.session.engine, self.session.device
+        self.engine, self.device, self.any_batch = self.session.engine, self.session.device, self.session.any_batch
 
     def run(self, batch: Floats) -> tuple[Floats, ...]:
         answer = self.session.run(batch)
