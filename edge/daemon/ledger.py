@@ -17,7 +17,7 @@ from edge.bus.verdicts import VerdictOutlet, message
 from edge.config import Line
 from edge.errors import JournalError
 from edge.journal.entries import JournalState
-from edge.journal.flusher import Flusher
+from edge.journal.flusher import GROUP_S, Flusher
 from edge.journal.reader import END, Reader
 from edge.journal.writer import Journal, open_journal
 from edge.records import Evaluation, PartVerdict, Verdict
@@ -26,10 +26,17 @@ log = logging.getLogger("edge")
 STATE_S = 1.0
 
 Told = TypeVar("Told", Verdict, PartVerdict)
+Late = Callable[[Told], Told | None]
+Due = Callable[[Told], int]
 
 
 def never_late(_: object) -> None:
     """Of what has no deadline."""
+
+
+def never_due(_: object) -> int:
+    """Of what may wait for a disk for as long as any disk takes that still works."""
+    return END
 
 
 class Ledger(Protocol):
@@ -43,9 +50,10 @@ class Ledger(Protocol):
     @property
     def journal(self) -> Journal | None: ...
 
-    def publish(self, told: Sequence[Told], late: Callable[[Told], Told | None] = never_late) -> list[Told]:
-        """As they were published: with their positions, and where the policy has it rejected. late: what is to be told
-        in a verdict's place where its deadline has passed by now, else None; asked just before each is sent."""
+    def publish(self, told: Sequence[Told], late: Late[Told] = never_late, due: Due[Told] = never_due) -> list[Told]:
+        """As they were published: with their positions, and where the policy has it rejected. told: the most urgent
+        first. late: what is to be told in a verdict's place where its deadline has passed by now, else None; asked just
+        before each is sent. due: until when, of perf_counter_ns, a verdict may wait for a disk."""
         ...
 
     def tick(self) -> None:
@@ -64,7 +72,7 @@ class NoJournal:
         self._outlet = outlet
         self.threads: list[Thread] = []
 
-    def publish(self, told: Sequence[Told], late: Callable[[Told], Told | None] = never_late) -> list[Told]:
+    def publish(self, told: Sequence[Told], late: Late[Told] = never_late, due: Due[Told] = never_due) -> list[Told]:
         published = list[Told]()
         for verdict in told:
             published.append(late(verdict) or verdict)
@@ -81,16 +89,19 @@ class NoJournal:
 class Kept:
     """What both ways of publishing with a journal share."""
 
-    def __init__(self, journal: Journal, outlet: VerdictOutlet, session: str, guard: Guard | None) -> None:
-        """guard: lets in whom the line allows to subscribe; None: everyone."""
+    def __init__(
+        self, journal: Journal, outlet: VerdictOutlet, session: str, guard: Guard | None, group_s: float
+    ) -> None:
+        """guard: lets in whom the line allows to subscribe; None: everyone. group_s: as the Flusher has it."""
         self.journal: Journal = journal
         self.error: JournalError | None = None
         self._outlet = outlet
         self._told, self._writing = 0.0, True
         self._unsent = END  # from this position on nothing has left yet, whether it is on the disk or not
+        self._flusher = Flusher(journal, group_s)
         replay, reader = journal.config.replay, Reader(journal.folder)
         self._service = ReplayService(replay, reader, session, self._replayable, guard) if replay else None
-        self.threads: list[Thread] = [self._service.thread] if self._service else []
+        self.threads: list[Thread] = [self._flusher.thread, *([self._service.thread] if self._service else [])]
 
     def _replayable(self) -> JournalState:
         """Nobody has a verdict by a replay before it was sent."""
@@ -98,10 +109,9 @@ class Kept:
         return msgspec.structs.replace(state, durable=min(state.durable, unsent))
 
     def refused(self, verdict: Told, why: str) -> Told:
-        """As the policy has it while the journal cannot be written. Nothing that is not sure to be kept is OK."""
-        if self.journal.config.full == "stop" and self.error is None:
-            self.error = JournalError(f'{why}; the line stops, as [journal] full = "stop" has it')
-        if self.journal.config.full == "flag":
+        """As the policy has it where it is not sure to be kept: that is never OK. Undefined it stays for its own
+        reason."""
+        if self.journal.config.full == "flag" or verdict.evaluation == Evaluation.UNDEFINED:
             return verdict
         detail = f"the journal cannot be written: {why}"
         return msgspec.structs.replace(
@@ -113,12 +123,28 @@ class Kept:
         self._tell(self.journal.state)
 
     def _tell(self, state: JournalState) -> None:
+        if state.writing is not self._writing:
+            self._say(state)
         if state.writing is not self._writing or time.monotonic() - self._told >= STATE_S:
             self._told, self._writing = time.monotonic(), state.writing
             self._outlet.publish(*message(state))
 
+    def _say(self, state: JournalState) -> None:
+        """What changed, in the log; and where the policy has it, the line's end."""
+        folder = self.journal.folder
+        if state.writing:
+            log.warning("the journal %s is written again; %d verdicts are lost", folder, state.lost)
+            return
+        log.error("the journal %s cannot be written: %s", folder, state.why)
+        if state.full == "stop" and self.error is None:
+            self.error = JournalError(
+                f"{folder} cannot be written: {state.why}; make room, or see to the disk; "
+                'the line stops, as [journal] full = "stop" has it'
+            )
+
     def close(self) -> None:
         """What waits is written first."""
+        self._flusher.close()
         if self._service:
             self._service.close()
         try:
@@ -128,65 +154,42 @@ class Kept:
 
 
 class Durable(Kept):
-    """On the disk first. All that is published at once costs one write and one sync; where they took until after a
-    deadline, what was not sent yet is taken off the disk, and goes there anew as it can still be told.
+    """On the disk first. All that is published at once costs one write and one sync. A disk that has not answered when
+    a verdict has to leave is not waited for: it leaves as late, and goes to the disk anew, as it left.
 
-    What a crash leaves on the disk unsent is replayed as it was decided, in time; and so it stays there where the disk
-    refuses both the cut and a new segment, and nothing is written after that.
+    What a crash leaves on the disk before that is replayed as it was decided, in time; and so it stays there where the
+    disk refuses both the cut and a new segment, and nothing is written after that.
     """
 
     waits = True
 
-    def publish(self, told: Sequence[Told], late: Callable[[Told], Told | None] = never_late) -> list[Told]:
-        self._unsent = self.journal.next_position
-        published = self._commit([self._append(verdict) for verdict in told])
-        for place in range(len(published)):
-            if late(published[place]):
-                published[place:] = self._anew(published[place:], late)
-            self._outlet.publish(*message(published[place]))
+    def __init__(self, journal: Journal, outlet: VerdictOutlet, session: str, guard: Guard | None) -> None:
+        super().__init__(journal, outlet, session, guard, group_s=0.0)
+
+    def publish(self, told: Sequence[Told], late: Late[Told] = never_late, due: Due[Told] = never_due) -> list[Told]:
+        self._unsent = first = self.journal.next_position
+        placed = [msgspec.structs.replace(made, journal=first + n, durable=True) for n, made in enumerate(told)]
+        messages = list(map(message, placed))
+        self.journal.append_all(messages)
+        for place, made in enumerate(told):
+            leaves = self._as_it_leaves(placed[place], due(made), late)
+            if leaves is not placed[place]:
+                placed[place], messages[place] = leaves, message(leaves)
+                self.journal.replace(first + place, *messages[place])
+            self._outlet.publish(*messages[place])
         self._unsent = END
-        return published
+        return placed
 
-    def _commit(self, told: list[Told]) -> list[Told]:
-        try:
-            self.journal.commit()
-        except JournalError as error:
-            told = [self._again(verdict, str(error)) for verdict in told]
-            self._tell(self.journal.state)  # what they are refused for is said before them
-        return told
-
-    def _anew(self, unsent: list[Told], late: Callable[[Told], Told | None]) -> list[Told]:
-        """Some are late by now: the same positions hold what can still be told."""
-        if unsent[0].durable:
-            self.journal.take_back(unsent[0].journal or 0)
-        told = [self._instead(verdict, late(verdict)) for verdict in unsent]
-        return self._commit(told) if unsent[0].durable else told  # a disk that has just failed is not tried again
-
-    def _instead(self, verdict: Told, late: Told | None) -> Told:
-        if late is None:
+    def _as_it_leaves(self, verdict: Told, due_ns: int, late: Late[Told]) -> Told:
+        sure = self._flusher.wait(verdict.journal or 0, due_ns)
+        if told_late := late(verdict):
+            return msgspec.structs.replace(told_late, journal=verdict.journal, durable=False)
+        if sure:
             return verdict
-        placed = msgspec.structs.replace(late, journal=verdict.journal, durable=verdict.durable)
-        self.journal.replace(verdict.journal or 0, *message(placed))
-        return placed
-
-    def _append(self, verdict: Told) -> Told:
-        placed = msgspec.structs.replace(verdict, journal=self.journal.next_position, durable=True)
-        self.journal.append(*message(placed))
-        return placed
-
-    def _again(self, verdict: Told, why: str) -> Told:
-        """As it is published now, and as the journal is to hold it once it can."""
-        refused = self.refused(msgspec.structs.replace(verdict, durable=False), why)
-        self.journal.replace(verdict.journal or 0, *message(refused))
-        return refused
-
-    def tick(self) -> None:
-        if self.journal.appended.is_set() and time.monotonic() - self._told >= STATE_S:
-            try:
-                self.journal.commit()
-            except JournalError as error:
-                log.debug("%s", error)  # the state tells
-        super().tick()
+        state = self.journal.state
+        self._tell(state)  # what they are refused for is said before them
+        why = state.why or "the disk has not answered in time"
+        return self.refused(msgspec.structs.replace(verdict, durable=False), why)
 
 
 class Fast(Kept):
@@ -195,11 +198,9 @@ class Fast(Kept):
     waits = False
 
     def __init__(self, journal: Journal, outlet: VerdictOutlet, session: str, guard: Guard | None) -> None:
-        super().__init__(journal, outlet, session, guard)
-        self._flusher = Flusher(journal)
-        self.threads.append(self._flusher.thread)
+        super().__init__(journal, outlet, session, guard, GROUP_S)
 
-    def publish(self, told: Sequence[Told], late: Callable[[Told], Told | None] = never_late) -> list[Told]:
+    def publish(self, told: Sequence[Told], late: Late[Told] = never_late, due: Due[Told] = never_due) -> list[Told]:
         state = self.journal.state
         self._tell(state)  # what verdicts are refused for is said, even where the disk is sound again by the next tick
         published = []
@@ -211,10 +212,6 @@ class Fast(Kept):
             self.journal.append(topic, body)
             published.append(placed)
         return published
-
-    def close(self) -> None:
-        self._flusher.close()
-        super().close()
 
 
 def open_ledger(line: Line, outlet: VerdictOutlet, session: str, guard: Guard | None) -> Ledger:

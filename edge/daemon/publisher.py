@@ -23,6 +23,7 @@ from edge.daemon.ticket import Belt, Found, Ticket, undefined
 from edge.drift.drift import Drift
 from edge.errors import EdgeError
 from edge.inspection.verdict import make_verdict
+from edge.journal.reader import END
 from edge.journal.writer import Journal
 from edge.records import Alarm, Evaluation, PartVerdict, Verdict
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from edge.daemon.metrics import Metrics
 
 log = logging.getLogger("edge")
+GRACE_NS = 10_000_000
 
 
 class Publisher(Thread):
@@ -107,10 +109,15 @@ class Publisher(Thread):
         """One thread at a time."""
         with self._sending:
             self._verdicts.shut_out_revoked()
-            if tickets:  # a disk that fails is not tried at every turn
+            if tickets:
+                tickets.sort(key=_due_ns)
                 asked = {self.seq + place: ticket for place, ticket in enumerate(tickets)}
                 made = [self._verdict(ticket) for ticket in tickets]
-                published = self._ledger.publish(made, lambda verdict: self._late(asked[verdict.seq], verdict))
+                published = self._ledger.publish(
+                    made,
+                    lambda verdict: self._late(asked[verdict.seq], verdict),
+                    lambda verdict: _due_ns(asked[verdict.seq]),
+                )
                 for ticket, verdict in zip(tickets, published, strict=True):
                     self._after(ticket, verdict)
             if self._parts:
@@ -170,3 +177,11 @@ class Publisher(Thread):
                 self._metrics.count_part(verdict)
             if len(verdict.frames) < verdict.expected:
                 log.warning("part %s: %s", verdict.part_id or "-", verdict.detail, extra=about(verdict))
+
+
+def _due_ns(ticket: Ticket) -> int:
+    """Until when it may wait for a disk; what is fail-safe may do so for a moment after its deadline."""
+    if ticket.deadline_ns is None:
+        return END
+    failsafe = ticket.inspection.evaluation is Evaluation.UNDEFINED
+    return max(ticket.deadline_ns, perf_counter_ns() + GRACE_NS) if failsafe else ticket.deadline_ns

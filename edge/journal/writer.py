@@ -7,37 +7,24 @@ import logging
 import os
 import threading
 import time
-from collections import deque
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-
-import msgspec
 
 from edge.config import JournalConfig, Line
 from edge.errors import JournalError
 from edge.journal.disk import Disk
-from edge.journal.entries import JournalState, Lost, lost_topic
+from edge.journal.entries import JournalState
 from edge.journal.format import Header, encode_record
 from edge.journal.recover import recover
 from edge.journal.segments import TORN, OpenSegment, segments
+from edge.journal.waiting import Message, Queue, Waiting
 
 log = logging.getLogger("edge")
 MEGABYTE = 1 << 20
 WAITING_BYTES = 4 * MEGABYTE
 LOCK_TRIES = 5
-
-
-@dataclass(slots=True)
-class Waiting:
-    """A record that is not on the disk yet. offset, chain: where it was last written, in its segment and after what."""
-
-    number: int
-    spans: int
-    topic: bytes
-    body: bytes
-    offset: int = 0
-    chain: bytes = b""
+STALLED_S = 1.0
 
 
 class Journal:
@@ -56,50 +43,42 @@ class Journal:
         self.line = line
         self.config = config
         self.appended = threading.Event()
-        self.lost = 0
         self._disk = disk or Disk()
-        self._most = most_waiting
         self._lock_file = _lock(folder)
         try:
             end = recover(folder, line)
         except BaseException:
             os.close(self._lock_file)
             raise
-        self.began = self.next_position = self.durable = end.next
+        self.began = self._end = end.next
         self._chain = end.chain
         self._segment: OpenSegment | None = None
-        self._written: list[Waiting] = []  # by the last commit
-        self._waiting: deque[Waiting] = deque()
-        self._bytes = 0
+        self._queue = Queue(line, most_waiting, end.next)
         self._why, self._since_ns = "", 0
         self._oldest = 0.0  # no record that waits is older, on the monotonic clock
-        self._changing, self._committing = threading.Lock(), threading.Lock()
+        self._asked: float | None = None  # since when the disk has been at a commit, on the monotonic clock
+        self._committing = threading.Lock()
 
     def append(self, topic: bytes, body: bytes) -> int:
         """Into memory only. Returns its position; over the bound the oldest that wait are lost."""
-        with self._changing:
-            position = self.next_position
-            self.next_position += 1
-            self._oldest = time.monotonic() if self.durable == position else self._oldest
-            self._waiting.append(Waiting(position, 1, topic, body))
-            self._bytes += len(body)
-            self._drop()
+        return self.append_all([(topic, body)])
+
+    def append_all(self, messages: Sequence[Message]) -> int:
+        """As `append`, in one commit. Returns the first one's position."""
+        if self.durable == self.next_position:
+            self._oldest = time.monotonic()
+        position = self._queue.append(messages)
         self.appended.set()
         return position
 
     def replace(self, position: int, topic: bytes, body: bytes) -> None:
-        """Another body for one that waits, after a failed commit; nothing happens where it was dropped.
+        """Another body for one that nobody was told of: also where it is being written, or was by the last commit; the
+        next one takes it back. Nothing happens where it was dropped. Raises ValueError where it was written before.
 
-        Raises ValueError where it is on the disk.
+        A crash before that commit may leave it on the disk as it was.
         """
-        with self._changing:
-            if position < self.durable:
-                raise ValueError(f"position {position} is on the disk; it cannot be replaced")
-            for record in reversed(self._waiting):
-                if record.number == position and record.spans == 1:
-                    self._bytes += len(body) - len(record.body)
-                    record.topic, record.body = topic, body
-                    return
+        self._queue.replace(position, topic, body)
+        self.appended.set()
 
     def commit(self) -> int:
         """All that waits, with one write and one fdatasync. Returns the first position that is not durable.
@@ -107,43 +86,61 @@ class Journal:
         Raises JournalError where the disk is full or fails: what waits stays in memory for the next attempt.
         """
         with self._committing:
-            with self._changing:
-                batch, self._waiting, self._bytes = self._waiting, deque(), 0
-                began = time.monotonic()
-                self.appended.clear()
+            began = time.monotonic()
+            self.appended.clear()
+            batch = self._queue.take()
             try:
                 if batch:
+                    self._asked = began
                     self._write(batch)
-                    self.durable = batch[-1].number + batch[-1].spans
+                    self._queue.written(batch)
                     self._oldest = began
-                    self._recovered()
+                    self._why, self._since_ns = "", 0
             except BaseException as error:
-                self._keep(batch)
+                self._queue.keep(batch)
+                self.appended.set()
                 if isinstance(error, OSError):
                     raise self._failed(error) from error
                 raise
+            finally:
+                self._asked = None
             return self.durable
 
-    def take_back(self, position: int) -> None:
-        """Off the disk again what the last commit wrote from `position` on: it waits as before, and can be replaced.
+    @property
+    def next_position(self) -> int:
+        return self._queue.next
 
-        Only for what nobody was told of. A crash before the next commit may leave it on the disk as it was.
-        """
-        with self._committing:
-            again = deque(record for record in self._written if record.number >= position)
-            if self._segment and again:
-                self._segment.cut(again[0].offset)
-                self.durable, self._chain, self._written = again[0].number, again[0].chain, []
-                self._keep(again)
+    @property
+    def durable(self) -> int:
+        """The first position that is not on the disk as it was told."""
+        return self._queue.durable
+
+    @property
+    def lost(self) -> int:
+        return self._queue.lost
+
+    @property
+    def why(self) -> str:
+        """What keeps it from being written; nothing where that is empty."""
+        return self._trouble()[0]
+
+    def _trouble(self) -> tuple[str, int]:
+        """And since when, on the realtime clock."""
+        asked = self._asked
+        waited = 0.0 if asked is None else time.monotonic() - asked
+        if not self._why and waited > STALLED_S:
+            return f"the disk has not answered for more than {STALLED_S:g} s", time.time_ns() - int(1e9 * waited)
+        return self._why, self._since_ns
 
     @property
     def state(self) -> JournalState:
+        why, since_ns = self._trouble()
         return JournalState(
             line=self.line,
             full=self.config.full,
-            writing=not self._why,
-            why=self._why,
-            since_ns=self._since_ns,
+            writing=not why,
+            why=why,
+            since_ns=since_ns,
             began=self.began,
             next=self.next_position,
             durable=self.durable,
@@ -165,7 +162,10 @@ class Journal:
                 self._segment = None
             os.close(self._lock_file)
 
-    def _write(self, batch: deque[Waiting]) -> None:
+    def _write(self, batch: list[Waiting]) -> None:
+        if self._segment and batch[0].number < self._end:
+            self._segment.cut(batch[0].offset)
+            self._chain, self._end = batch[0].chain, batch[0].number
         if self._segment and (not self._segment.sound or self._segment.size >= self.config.segment_mb * MEGABYTE):
             self._segment.close()
             self._segment = None
@@ -178,27 +178,7 @@ class Journal:
             piece, chain = encode_record(record.number, record.spans, record.topic, record.body, chain)
             data += piece
         self._segment.append(bytes(data))
-        self._chain, self._written = chain, list(batch)
-
-    def _keep(self, batch: deque[Waiting]) -> None:
-        with self._changing:
-            self._waiting.extendleft(reversed(batch))
-            self._bytes += sum(len(record.body) for record in batch)
-            self._drop()
-            if self._waiting:
-                self.appended.set()
-
-    def _drop(self) -> None:
-        """Over the bound the two oldest become one record that says which were lost."""
-        while self._bytes > self._most and len(self._waiting) > 1:
-            first, second = self._waiting.popleft(), self._waiting.popleft()
-            self.lost += sum(record.topic != lost_topic(self.line) for record in (first, second))
-            spans = first.spans + second.spans
-            why = "the disk was full or failing for too long"
-            lost = Lost(line=self.line, first=first.number, last=first.number + spans - 1, why=why)
-            body = msgspec.msgpack.encode(lost)
-            self._waiting.appendleft(Waiting(first.number, spans, lost_topic(self.line), body))
-            self._bytes += len(body) - len(first.body) - len(second.body)
+        self._chain, self._end = chain, batch[-1].number + batch[-1].spans
 
     def _delete_oldest(self) -> None:
         """Whole segments, so that the one that begins has room within the quota."""
@@ -215,17 +195,9 @@ class Journal:
             log.warning("%s: the oldest segments cannot be deleted: %s", self.folder, error)
 
     def _failed(self, error: OSError) -> JournalError:
-        why = error.strerror or str(error)
-        if not self._why:
-            self._since_ns = time.time_ns()
-            log.error("the journal %s cannot be written: %s", self.folder, why)
-        self._why = why
-        return JournalError(f"{self.folder} cannot be written: {why}; make room, or see to the disk")
-
-    def _recovered(self) -> None:
-        if self._why:
-            log.warning("the journal %s is written again; %d verdicts are lost", self.folder, self.lost)
-        self._why, self._since_ns = "", 0
+        self._since_ns = self._since_ns or time.time_ns()
+        self._why = error.strerror or str(error)
+        return JournalError(f"{self.folder} cannot be written: {self._why}; make room, or see to the disk")
 
 
 def open_journal(line: Line, config: JournalConfig) -> Journal:

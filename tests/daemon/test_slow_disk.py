@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event, Thread
 from time import perf_counter_ns
@@ -21,11 +21,13 @@ from edge.cli import main
 from edge.config import JournalConfig, Line, read_line
 from edge.daemon.deadline import CaptureClock
 from edge.daemon.inspector import Inspector
-from edge.daemon.ledger import Durable
+from edge.daemon.ledger import Durable, Fast
 from edge.daemon.publisher import Publisher
 from edge.daemon.ticket import Belt, Ticket
 from edge.inspection.assemble import open_pipeline
 from edge.inspection.pipeline import Inspection
+from edge.journal.disk import Disk
+from edge.journal.entries import JournalState
 from edge.journal.reader import read_records
 from edge.journal.segments import segments
 from edge.journal.verify import check
@@ -39,53 +41,119 @@ SYNC_S = 0.2
 OK, LATE = (Evaluation.OK, "ok"), (Evaluation.UNDEFINED, "late")
 
 
-def due(*seconds: float) -> Callable[[Verdict], Verdict | None]:
-    """What has to leave instead of `fresh(0)`, `fresh(1)`, ... so long from now."""
-    began = time.monotonic()
-    times = {fresh(number).seq: began + allowed for number, allowed in enumerate(seconds)}
+@dataclass
+class Due:
+    """What has to leave instead of `fresh(0)`, `fresh(1)`, ... so many seconds from now, and until when they wait."""
 
-    def late(verdict: Verdict) -> Verdict | None:
-        if verdict.evaluation == Evaluation.UNDEFINED or time.monotonic() < times[verdict.seq]:
+    seconds: tuple[float, ...]
+    began: float = field(default_factory=time.perf_counter)
+
+    def at(self, verdict: Verdict) -> int:
+        return int(1e9 * (self.began + self.seconds[(verdict.seq - 1) // 3]))
+
+    def late(self, verdict: Verdict) -> Verdict | None:
+        if verdict.evaluation == Evaluation.UNDEFINED or perf_counter_ns() < self.at(verdict):
             return None
         return msgspec.structs.replace(verdict, evaluation=0, reason="late", fail_safe=True, journal=None)
 
-    return late
+
+def publish(ledger: Durable | Fast, *seconds: float) -> list[Verdict]:
+    """`fresh(0)`, `fresh(1)`, ... each of which has so long."""
+    due = Due(seconds)
+    return ledger.publish([fresh(number) for number in range(len(seconds))], due.late, due.at)
 
 
 def outcomes(verdicts: list[Verdict]) -> list[tuple[int, str]]:
     return [(verdict.evaluation, verdict.reason) for verdict in verdicts]
 
 
+def wait_until(holds: Callable[[], bool]) -> None:
+    until = time.monotonic() + 10
+    while not holds() and time.monotonic() < until:
+        time.sleep(0.005)
+    assert holds()
+
+
 def bodies(folder: Path) -> list[bytes]:
     return [record.body for record in read_records(folder / "journal")]
 
 
-def three() -> list[Verdict]:
-    return [fresh(number) for number in range(3)]
-
-
-def test_what_the_disk_made_late_leaves_as_late_and_is_kept_as_it_left(tmp_path: Path) -> None:
+def test_what_the_disk_makes_late_leaves_as_late_at_its_deadline_and_is_kept_as_it_left(tmp_path: Path) -> None:
     disk = SlowDisk()
     with ledger_on(tmp_path, Durable, disk) as (ledger, heard):
         ledger.publish([fresh(9)])
-        disk.slow_s = SYNC_S
-        published = ledger.publish(three(), due(10, SYNC_S / 2, 10))
+        disk.slow_s, began = SYNC_S, time.monotonic()
+        published = publish(ledger, SYNC_S / 4, 10, 10)
         told = [heard.next() for _ in range(4)][1:]
-    assert outcomes(published) == [OK, LATE, OK] and all(verdict.durable for verdict in published)
+        assert time.monotonic() - began < 4 * SYNC_S
+    assert outcomes(published) == [LATE, OK, OK]
+    assert [verdict.durable for verdict in published] == [False, True, True]
     assert [verdict.journal for verdict in published] == [1, 2, 3]
     assert told == [msgspec.msgpack.decode(message(verdict)[1]) for verdict in published], "in their order, each once"
     assert bodies(tmp_path)[1:] == [message(verdict)[1] for verdict in published]
     assert not check(tmp_path / "journal").faults
 
 
-def test_what_becomes_late_while_another_is_written_anew_is_late_as_well(tmp_path: Path) -> None:
-    disk = SlowDisk()
+class StuckDisk(Disk):
+    """A sync is not done before `answers` is set."""
+
+    def __init__(self) -> None:
+        self.answers = Event()
+        self.answers.set()
+
+    def sync(self, file: int) -> None:
+        self.answers.wait(20)
+        super().sync(file)
+
+
+def test_a_disk_that_does_not_answer_holds_up_nothing_that_is_due(tmp_path: Path) -> None:
+    disk = StuckDisk()
     with ledger_on(tmp_path, Durable, disk) as (ledger, _):
         ledger.publish([fresh(9)])
-        disk.slow_s = SYNC_S
-        published = ledger.publish(three(), due(SYNC_S / 2, 1.5 * SYNC_S, 10))
-    assert outcomes(published) == [LATE, LATE, OK]
-    assert bodies(tmp_path)[1:] == [message(verdict)[1] for verdict in published]
+        disk.answers.clear()
+        for _ in range(5):
+            began = time.monotonic()
+            assert outcomes(publish(ledger, 0.1)) == [LATE]
+            assert 0.1 <= time.monotonic() - began < 0.12
+        disk.answers.set()
+        wait_until(lambda: ledger.journal.durable == 6)
+    assert [entry["reason"] for entry in kept(tmp_path)] == ["ok", *5 * ["late"]]
+    assert not check(tmp_path / "journal").faults
+
+
+@pytest.mark.parametrize(("full", "expected"), [("reject", (Evaluation.UNDEFINED, "not_journaled")), ("flag", OK)])
+@pytest.mark.parametrize("kind", [Durable, Fast])
+def test_a_disk_that_has_not_answered_for_a_second_is_one_that_fails(
+    tmp_path: Path, kind: type[Durable] | type[Fast], full: str, expected: tuple[int, str]
+) -> None:
+    disk = StuckDisk()
+    with ledger_on(tmp_path, kind, disk, full=full) as (ledger, heard):
+        ledger.publish([fresh(9)])
+        wait_until(lambda: ledger.journal.durable == 1)
+        disk.answers.clear()
+        ledger.publish([fresh(8)])
+        time.sleep(1.1)
+        began = time.monotonic()
+        (published,) = ledger.publish([fresh(0)])
+        assert time.monotonic() - began < 0.1, "nobody waits for it any more"
+        state = msgspec.convert(heard.next(b"journal/l1/failing"), JournalState)
+        disk.answers.set()
+        wait_until(lambda: ledger.journal.durable == 3)
+        (after,) = ledger.publish([fresh(1)])
+    assert outcomes([published, after]) == [expected, OK] and not published.durable
+    assert "not answered for more than 1 s" in state.why and 1 <= (time.time_ns() - state.since_ns) / 1e9 < 4
+    assert bodies(tmp_path)[2:] == [message(verdict)[1] for verdict in (published, after)]
+    assert not check(tmp_path / "journal").faults
+
+
+def test_a_line_that_is_to_stop_does_so_where_the_disk_does_not_answer(tmp_path: Path) -> None:
+    disk = StuckDisk()
+    with ledger_on(tmp_path, Durable, disk, full="stop") as (ledger, _):
+        disk.answers.clear()
+        (published,) = ledger.publish([fresh(0)])
+        assert published.reason == "not_journaled"
+        assert ledger.error is not None and "not answered" in str(ledger.error)
+        disk.answers.set()
 
 
 def test_where_nothing_is_late_nothing_is_written_twice(tmp_path: Path) -> None:
@@ -93,47 +161,38 @@ def test_where_nothing_is_late_nothing_is_written_twice(tmp_path: Path) -> None:
     with ledger_on(tmp_path, Durable, disk) as (ledger, _):
         ledger.publish([fresh(9)])
         calls = disk.calls
-        published = ledger.publish(three(), due(10, 10, 10))
+        published = publish(ledger, 10, 10, 10)
         assert disk.calls == calls + 2, "one write, one sync"
     assert outcomes(published) == [OK, OK, OK] and [entry["journal"] for entry in kept(tmp_path)] == [0, 1, 2, 3]
 
 
-@pytest.mark.parametrize(("full", "expected"), [("reject", (Evaluation.UNDEFINED, "not_journaled")), ("flag", LATE)])
-@pytest.mark.parametrize("failing", [{3}, {4}, {2, 3}])
+@pytest.mark.parametrize("full", ["reject", "flag"])
+@pytest.mark.parametrize("failing", [{2}, {3}, {4}, {2, 3}])
 def test_a_disk_that_fails_when_it_is_written_anew_makes_nothing_ok_or_durable(
-    tmp_path: Path, failing: set[int], full: str, expected: tuple[int, str]
+    tmp_path: Path, failing: set[int], full: str
 ) -> None:
     """Of the calls: 0 write, 1 sync, 2 the cut, 3 write, 4 sync."""
     disk = SlowDisk()
     with ledger_on(tmp_path, Durable, disk, full=full) as (ledger, heard):
         ledger.publish([fresh(9)])
         disk.slow_s, disk.fails = SYNC_S, {disk.calls + call for call in failing}
-        published = ledger.publish([fresh(0)], due(SYNC_S / 2))
-        disk.fails, disk.slow_s = set(), 0.0
-        after = ledger.publish([fresh(1)])
+        published = publish(ledger, SYNC_S / 2)
+        wait_until(lambda: ledger.journal.durable == 2)
+        disk.slow_s = 0.0
+        published += ledger.publish([fresh(1)])
         told = [heard.next() for _ in range(3)]
-    assert outcomes(published) == [expected] and not published[0].durable and published[0].fail_safe
-    assert [entry["reason"] for entry in told] == ["ok", expected[1], "ok"]
-    assert bodies(tmp_path)[1:] == [message(verdict)[1] for verdict in published + after]
+    assert outcomes(published) == [LATE, OK] and [verdict.durable for verdict in published] == [False, True]
+    assert [entry["reason"] for entry in told] == ["ok", "late", "ok"]
+    assert bodies(tmp_path)[1:] == [message(verdict)[1] for verdict in published]
+    assert len(segments(tmp_path / "journal")) == 1 + any(call in failing for call in (2, 4))
     assert not check(tmp_path / "journal").faults
 
 
-def test_where_nothing_can_be_cut_off_the_next_segment_holds_it(tmp_path: Path) -> None:
-    disk = SlowDisk()
-    with ledger_on(tmp_path, Durable, disk) as (ledger, _):
-        ledger.publish([fresh(9)])
-        disk.slow_s, disk.fails = SYNC_S, {disk.calls + 2}
-        published = ledger.publish([fresh(0)], due(SYNC_S / 2))
-    assert outcomes(published) == [LATE] and published[0].durable
-    assert bodies(tmp_path)[1:] == [message(published[0])[1]] and len(segments(tmp_path / "journal")) == 2
-    assert not check(tmp_path / "journal").faults
-
-
-def test_a_line_that_goes_on_without_its_journal_is_late_too(tmp_path: Path) -> None:
+def test_what_is_late_on_a_disk_that_fails_is_late(tmp_path: Path) -> None:
     disk = SlowDisk(SYNC_S)
     with ledger_on(tmp_path, Durable, disk, full="flag") as (ledger, _):
         disk.fails = {2}  # the first sync, once it has taken its time
-        published = ledger.publish([fresh(0), fresh(1)], due(SYNC_S / 2, 10))
+        published = publish(ledger, SYNC_S / 2, 10)
         assert outcomes(published) == [LATE, OK] and not any(verdict.durable for verdict in published)
     assert bodies(tmp_path) == [message(verdict)[1] for verdict in published], "once the disk can"
 
@@ -150,12 +209,12 @@ def test_nobody_has_by_a_replay_what_was_not_sent(tmp_path: Path) -> None:
 
     with ledger_on(tmp_path, Durable, disk, replay=address) as (ledger, _):
         ledger.publish([fresh(9)])
-        asking, disk.slow_s, late = Thread(target=ask), 0.05, due(0)
+        asking, disk.slow_s = Thread(target=ask), 0.05
         asking.start()
 
         def soon(verdict: Verdict) -> Verdict | None:
             time.sleep(0.05)  # it is on the disk, and has not left
-            return late(verdict)
+            return Due((0,)).late(verdict)
 
         ledger.publish([fresh(0)], soon)
         time.sleep(0.2)
@@ -235,7 +294,7 @@ def test_a_subscriber_a_part_a_follower_and_the_journal_all_have_the_one_late_ve
     third = plant.answer(2, 5000)
     listening.join(10)
     assert outcomes([first, second, third]) == [OK, LATE, OK]
-    assert second.fail_safe and second.durable and "had left" in second.detail
+    assert second.fail_safe and not second.durable and "had left" in second.detail
     assert second.deadline_ns is not None and second.t_verdict_ns > second.deadline_ns
     assert [verdict.seq for verdict in (first, second, third)] == [0, 1, 2]
     *frames, part = followed

@@ -1,9 +1,10 @@
-"""What was committed and nobody was told of is taken off the disk again, and goes there as it is told."""
+"""What nobody was told of as it was written is taken off the disk again, and goes there as it was told."""
 
 from __future__ import annotations
 
 import errno
 import shutil
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -35,10 +36,8 @@ def commit_five(journal: Journal) -> list[tuple[bytes, bytes]]:
 def test_the_journal_is_as_if_the_first_had_never_been_written(tmp_path: Path) -> None:
     journal = open_journal(tmp_path)
     sent = commit_five(journal)
-    journal.take_back(THIRD)
-    assert (journal.durable, journal.next_position) == (THIRD, 5)
-    assert messages(tmp_path) == sent[:THIRD], "what was told stays on the disk"
     journal.replace(THIRD, *late(THIRD))
+    assert (journal.durable, journal.next_position) == (THIRD, 5) and journal.appended.is_set()
     assert journal.commit() == 5
     journal.append(*message(verdict(5)))
     journal.close()
@@ -57,7 +56,6 @@ def test_whatever_fails_meanwhile_each_position_is_kept_once(
     journal = open_journal(tmp_path, disk)
     sent = commit_five(journal)
     disk.fails = {disk.calls + nth}
-    journal.take_back(position)
     journal.replace(position, *late(position))
     while journal.durable < 5:
         with suppress(JournalError):
@@ -68,6 +66,43 @@ def test_whatever_fails_meanwhile_each_position_is_kept_once(
     journal.close()
     assert messages(tmp_path) == [*sent[:position], late(position), *sent[position + 1 :], message(verdict(5))]
     assert not check(tmp_path).faults
+
+
+class Replacing(Disk):
+    """What it is writing is told otherwise meanwhile."""
+
+    def __init__(self) -> None:
+        self.meanwhile: Callable[[], None] | None = None
+
+    def sync(self, file: int) -> None:
+        super().sync(file)
+        if self.meanwhile:
+            self.meanwhile()
+            self.meanwhile = None
+
+
+def test_what_is_told_otherwise_while_it_is_written_is_not_durable_until_it_was_written_anew(tmp_path: Path) -> None:
+    disk = Replacing()
+    journal = open_journal(tmp_path, disk)
+    sent = commit_five(journal)
+    disk.meanwhile = lambda: journal.replace(6, *late(6))
+    for position in range(5, 8):
+        sent.append(message(verdict(position)))
+        journal.append(*sent[-1])
+    assert journal.commit() == 6 and journal.appended.is_set()
+    assert journal.commit() == 8
+    journal.close()
+    assert messages(tmp_path) == [*sent[:6], late(6), sent[7]] and not check(tmp_path).faults
+
+
+def test_what_others_were_written_after_cannot_be_replaced(tmp_path: Path) -> None:
+    journal = open_journal(tmp_path)
+    commit_five(journal)
+    journal.append(*message(verdict(5)))
+    journal.commit()
+    with pytest.raises(ValueError, match="record 4"):
+        journal.replace(4, *late(4))
+    journal.close()
 
 
 class CrashingDisk(Disk):
@@ -95,7 +130,6 @@ class CrashingDisk(Disk):
 def test_a_crash_in_between_leaves_one_record_or_none_for_each_position(tmp_path: Path) -> None:
     journal = open_journal(tmp_path / "journal", CrashingDisk(tmp_path / "journal", tmp_path))
     sent = commit_five(journal)
-    journal.take_back(THIRD)
     journal.replace(THIRD, *late(THIRD))
     journal.close()
     left = {"before": sent, "cut": sent[:THIRD], "written": [*sent[:THIRD], late(THIRD), *sent[THIRD + 1 :]]}

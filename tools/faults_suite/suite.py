@@ -38,6 +38,7 @@ from tools.faults_suite import (
     soak,
     stalled,
     stopping,
+    stuck_disk,
     swaps,
     unit,
 )
@@ -59,6 +60,7 @@ FAULTS = {
     "overload": Fault("more frames than the engines can do", overload.run),
     "sequence": Fault("frames dropped, doubled, swapped, mislabelled", sequence.run),
     "disk": Fault("each of the journal's calls to the disk fails", disk.run),
+    "stuck-disk": Fault("a disk that does not answer for seconds", stuck_disk.run),
     "neighbours": Fault("a daemon that is flooded, beside calm ones", neighbours.run),
     "stopping": Fault("SIGTERM in the middle of each fault", stopping.run),
     "swaps": Fault("engines changed under load, again and again", swaps.run),
