@@ -12,7 +12,7 @@ Say = Callable[[str], None]
 
 
 class Scale(Enum):
-    """SMOKE: seconds, does it run at all? MINUTES: all faults in about six. HOUR: as often as a bound is stated for."""
+    """SMOKE: seconds, does it run at all? MINUTES: all faults in about ten. HOUR: as often as a bound is stated for."""
 
     SMOKE = 0
     MINUTES = 1
