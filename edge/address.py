@@ -8,6 +8,11 @@ ON_THE_BOX = ("ipc://", "inproc://")
 TCP = "tcp://"
 
 
+def is_address(address: str) -> bool:
+    """Of a kind that a line listens on."""
+    return address.startswith((*ON_THE_BOX, TCP))
+
+
 def is_local(address: str) -> bool:
     """Whether only this box reaches it: ipc, inproc, or tcp on 127.0.0.0/8, [::1] or localhost."""
     if address.startswith(ON_THE_BOX):

@@ -9,7 +9,7 @@ import zipfile
 import zlib
 from collections.abc import Collection
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
 import numpy as np
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from edge.bundle_signature import NOBODY, Trusted, check_signature, sign_manifest
 from edge.errors import BundleError
+from edge.mistakes import explain
 from edge.vision.image import WHOLE, InputRule
 
 if TYPE_CHECKING:
@@ -255,17 +256,21 @@ def _manifest_bytes(path: Path) -> bytes:
     try:
         return (path / MANIFEST).read_bytes()
     except OSError as error:
-        raise BundleError(f"cannot read {path / MANIFEST}: {error.strerror}; is this a bundle?") from error
+        inside = sorted(found.parent.name for found in path.glob(f"*/{MANIFEST}"))
+        advice = f"it holds bundles: name them, as {path / inside[0]}" if inside else "is this a bundle?"
+        raise BundleError(f"cannot read {path / MANIFEST}: {error.strerror}; {advice}") from error
 
 
 def _parse(path: Path, data: bytes) -> Bundle:
     manifest_path = path / MANIFEST
+    claims: Any = None
     try:
-        manifest = msgspec.convert(tomllib.loads(data.decode()), Manifest)
+        claims = tomllib.loads(data.decode())
+        manifest = msgspec.convert(claims, Manifest)
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise BundleError(f"{manifest_path} is not TOML: {error}") from error
+        raise BundleError(f"{manifest_path} is not TOML: {error}; is it cut off? Bring the bundle anew") from error
     except msgspec.ValidationError as error:
-        raise BundleError(f"{manifest_path}: {error}") from error
+        raise BundleError(f"{manifest_path}: {explain(error, claims, Manifest)}") from error
     if manifest.format != FORMAT_VERSION:
         raise BundleError(f"{manifest_path}: format {manifest.format}; this edge reads format {FORMAT_VERSION}")
     return Bundle(path, manifest, hashlib.sha256(data).hexdigest())

@@ -20,6 +20,7 @@ from edge.offline.good_cli import reference, threshold
 from edge.offline.graphs_cli import export, parity, quantize
 
 KEY = click.option("--key", type=PATHS, help="Its own secret key (`edge keys new`), on a line with [security].")
+THERE_S = 5.0
 OPENING_S = 400.0  # engines that were never measured here take minutes
 SERVER_KEY = click.option("--server-key", type=PATHS, help="The daemon's public key, so that no other takes its place.")
 
@@ -99,7 +100,7 @@ def reload(
     between two frames, or leaves all as it is and says why. For a minute after it goes back by itself where they fail.
     Needs `control` in line.toml; `systemctl reload` does the same without an answer. Exit code 1 where it is refused.
     """
-    from edge.bus.control import Request, ask_reload
+    from edge.bus.control import Request, ask_reload, ask_status
     from edge.bus.curve import client_keys
     from edge.config import read_line
     from edge.errors import ConfigError
@@ -108,9 +109,13 @@ def reload(
     if line.config.control is None:
         advice = f'add control = "ipc:///run/edge/{line.config.line}/control", or: systemctl reload edge@NAME'
         raise ConfigError(f"{config} has no control address to reach the daemon at; {advice}")
+    curve = client_keys(key, server_key)
+    ask_status(line.config.control, THERE_S, curve)  # is anybody there at all?
+    if not as_json:
+        click.echo(f"opened beside the running ones and shown live frames, {seconds:g} s at most ...", err=True)
     request = Request("reload", frames=frames, seconds=seconds, disagree=disagree)
-    answer = ask_reload(line.config.control, request, seconds + OPENING_S, client_keys(key, server_key))
-    click.echo(to_json(answer) if as_json else answer.said)
+    answer = ask_reload(line.config.control, request, seconds + OPENING_S, curve)
+    click.echo(to_json(answer) if as_json else f"{'done: ' if answer.done else ''}{answer.said}")
     if not answer.done:
         raise SystemExit(1)
 
@@ -168,7 +173,10 @@ def camera(
     key: Path | None,
     server_key: Path | None,
 ) -> None:
-    """Play images onto the bus as a camera would, each with a trigger id; the part id is the file's name."""
+    """Play images onto the bus as a camera would, each with a trigger id.
+
+    The part id is the file's name, after as many of its folders as tell the files apart.
+    """
     import random
 
     from edge.bus.camera import Camera, play
@@ -190,7 +198,7 @@ def camera(
 
 @main.command()
 @click.option("--from", "address", required=True, help="The line's `verdicts` address, e.g. ipc:///run/edge/verdicts.")
-@click.option("--line", default="", help="Only this line's verdicts.")
+@click.option("--line", default="", help="Only this line's verdicts; --replay needs it.")
 @click.option("--max-age-ms", default=1000.0, show_default=True, help="Warn of a verdict older than this on arrival.")
 @click.option("--timeout", "timeout_s", type=float, help="End after this many seconds without a verdict.")
 @click.option(
@@ -241,13 +249,14 @@ def watch(
     else:
         coming = subscribe_all(address, line, timeout_s, curve)
     frames, parts, tally = Continuity(), Continuity(), Tally()
-    gone = 0
+    gone, heard = 0, False
     if not as_json:
         console.print(HEADINGS, style="bold")
     with suppress(KeyboardInterrupt):
         for verdict in coming:
             if verdict is None:
                 continue
+            heard = True
             if isinstance(verdict, Lost):
                 gone += verdict.last + 1 - verdict.first
                 warn.print(f"the journal's {verdict.first} to {verdict.last} are lost: {verdict.why}")
@@ -273,6 +282,8 @@ def watch(
                 break
     if not as_json:
         console.print(tally.table("verdicts"))
+    if not heard:
+        warn.print(f"nothing came from {address}; does a line publish there, and may this one hear it?")
     if gone or any(continuity.lost or continuity.repeated for continuity in (frames, parts)):
         raise SystemExit(1)
 
@@ -291,7 +302,7 @@ def inspect(config: Path, images: tuple[Path, ...], pictures: Path | None, as_js
     from edge.inspection.files import inspect_files
     from edge.records import Evaluation
     from edge.terminal import HEADINGS, Tally, verdict_row
-    from edge.vision.files import find_images
+    from edge.vision.files import find_images, short_names
 
     line = read_line(config)
     paths = find_images(images)
@@ -300,12 +311,13 @@ def inspect(config: Path, images: tuple[Path, ...], pictures: Path | None, as_js
     tally = Tally()
     if not as_json:
         console.print(HEADINGS, style="bold")
+    names = dict(zip(paths, short_names(paths), strict=True))
     for path, verdict in inspect_files(line, pipeline, paths, pictures):
         tally.add(verdict, verdict.times_ns["total"] / 1e6)
         if as_json:
             click.echo(to_json(verdict))
         else:
-            console.print(verdict_row(verdict, path.stem), soft_wrap=True)
+            console.print(verdict_row(verdict, names[path]), soft_wrap=True)
     if not as_json:
         console.print(tally.line())
     if tally.evaluations[Evaluation.OK] < tally.parts:

@@ -6,12 +6,13 @@ import hashlib
 import math
 import tomllib
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
-from edge.address import is_local
+from edge.address import is_address, is_local
 from edge.errors import ConfigError
+from edge.mistakes import explain
 
 EngineName = Literal["auto", "onnx", "openvino", "litert"]
 # A name is a folder's and a topic's too: it never leaves the one ("..") nor stands for nothing in the other ("-").
@@ -205,6 +206,8 @@ class LineConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
             raise ValueError("require_certificate needs certificate and certificate_key: its file and the trusted .pub")
         taken: dict[str, str] = {}
         for name, address in self._addresses():
+            if not is_address(address):
+                raise ValueError(f"{name} = {address} is no address; write ipc:///folder/name or tcp://127.0.0.1:port")
             if taken.setdefault(address, name) != name:
                 raise ValueError(f"{taken[address]} and {name} are both {address}; give each its own address")
         for name, address in self._addresses():
@@ -236,10 +239,12 @@ def read_line(path: Path) -> Line:
         data = path.read_bytes()
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}; give the line's TOML file with --config") from error
+    claims: Any = None
     try:
-        config = msgspec.convert(tomllib.loads(data.decode()), LineConfig)
+        claims = tomllib.loads(data.decode())
+        config = msgspec.convert(claims, LineConfig)
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigError(f"{path} is not TOML: {error}") from error
     except msgspec.ValidationError as error:
-        raise ConfigError(f"{path}: {error}") from error
+        raise ConfigError(f"{path}: {explain(error, claims, LineConfig)}") from error
     return Line(path, config, (path.parent / config.bundles).resolve(), hashlib.sha256(data).hexdigest())

@@ -33,7 +33,8 @@ def verdict_row(verdict: Verdict, part: str | None = None, milliseconds: float |
     why = verdict.detail or ("" if verdict.reason == "ok" else verdict.reason.replace("_", " "))
     if milliseconds is None:
         milliseconds = verdict.times_ns.get("total", 0) / 1e6
-    row = Text(f"{part or verdict.part_id or verdict.trigger_id or '-':<22.22} {verdict.surface or '-':<15} ")
+    name = (part or verdict.part_id or verdict.trigger_id or "-")[-22:]  # what tells parts apart stands at the end
+    row = Text(f"{name:<22} {verdict.surface or '-':<15} ")
     row.append(f"{NAMES[evaluation]:<13}", STYLES[evaluation])
     row.append(f" {score:>7} {len(verdict.defects):>7} {milliseconds:>7.1f}  {why}")
     return row

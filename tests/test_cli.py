@@ -6,6 +6,7 @@ import json
 import shutil
 import signal
 import subprocess
+import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -189,9 +190,29 @@ def test_a_camera_without_a_daemon_gives_up_when_its_patience_ends(parts: Path, 
     assert code == 13 and address in err and "within 0.3 s" in err
 
 
-def test_watch_ends_when_nothing_comes(tmp_path: Path) -> None:
-    code, out, _ = called("watch", "--from", f"ipc://{tmp_path}/nobody", "--timeout", 0.2, "--json")
-    assert code == 0 and out == ""
+def test_a_camera_of_another_line_is_told_whose_daemon_is_there(
+    small_line: Line, own_cache: Path, tmp_path: Path, parts: Path
+) -> None:
+    config = write_line(tmp_path, small_line.bundles)
+    with daemon_on(config):
+        send = ["camera", parts, "--to", f"ipc://{tmp_path}/frames", "--patience", 2, "--line"]
+        code, _, err = called(*send, "smal")
+        assert code == 13 and "line 'smal'" in err and "frame/small/" in err and "sent" not in err
+        assert called(*send, "small")[0] == 0
+
+
+def test_watch_ends_when_nothing_comes_and_says_so(tmp_path: Path) -> None:
+    address = f"ipc://{tmp_path}/nobody"
+    code, out, err = called("watch", "--from", address, "--timeout", 0.2, "--json")
+    assert code == 0 and out == "" and f"nothing came from {address}" in err
+
+
+def test_a_reload_of_a_line_that_does_not_run_says_so_soon(small_line: Line, tmp_path: Path) -> None:
+    config = write_line(tmp_path, small_line.bundles)
+    edit(config, "threads = ", f'control = "ipc://{tmp_path}/control"\nthreads = ')
+    began = time.monotonic()
+    code, _, err = called("reload", "--config", config)
+    assert code == 13 and "does the daemon run" in err and time.monotonic() - began < 20
 
 
 def test_an_address_that_is_none_is_named(tmp_path: Path, parts: Path) -> None:

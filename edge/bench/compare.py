@@ -111,7 +111,8 @@ def _differences(old: Given, new: Given) -> list[str]:
 def _pair(old: GivenRow, new: GivenRow, old_turn: int, new_turn: int, allow: float) -> Pair:
     before, after = as_turns(old.frame_ms, old_turn), as_turns(new.frame_ms, new_turn)
     if min(len(before), len(after)) < FEWEST_TURNS:
-        why = f"{len(before)} and {len(after)} turns, {FEWEST_TURNS} of each are the fewest: run longer"
+        turns = f"{len(before)} and {len(after)} turns, {FEWEST_TURNS} of each are the fewest"
+        why = f"{turns}: measure both again, without --quick"
         return Pair(name=old.name, verdict="UNSURE", why=" ".join(filter(None, (old.why, new.why, why))))
     changes, unrest = change(before, after, allow), (spread(before), spread(after))
     found = [item.verdict if item else "UNSURE" for item in changes]

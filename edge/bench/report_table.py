@@ -24,7 +24,8 @@ def print_report(report: Report, console: Console) -> None:
         _add_row(table, row)
     console.print(table)
     if len(report.rows) > 1:
-        star = "decides" if report.kind == "graph" else "is what the line would run"
+        stars = {"graph": "decides", "line": "is what the line would run"}
+        star = stars.get(report.kind, "is what a line of this bundle alone would run")
         console.print(f"* {star}. Cases took turns in one run.")
     for row in report.rows:
         if row.frames:

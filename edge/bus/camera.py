@@ -19,10 +19,11 @@ from edge.bus.frames import PIXEL_FORMATS, frame_topic, pack_header
 from edge.bus.sockets import open_socket
 from edge.errors import BusError, DataError
 from edge.records import FrameHeader
-from edge.vision.files import read_image
+from edge.vision.files import read_image, short_names
 from edge.vision.image import Pixels
 
 LINGER_CAMERA_MS = 5_000
+SUBSCRIBE = b"\x01"  # a subscription's first byte; the topic follows
 
 Encoding = Literal["raw", "png", "jpeg"]
 
@@ -54,13 +55,23 @@ class Camera:
         self._topic = frame_topic(line, name)
         self._socket = open_socket(zmq.XPUB, address, bind=False, curve=curve)
         self._socket.set(zmq.XPUB_NODROP, 1)  # a slow daemon is waited for, nothing is dropped unseen
-        if not self._socket.poll(int(1000 * patience_s)):
-            self._socket.close(0)
-            keys = "is this key allowed, and --server-key its own?" if curve else "does it want a key?"
-            raise BusError(
-                f"no daemon took the frames of line {line!r} at {address} within {patience_s:g} s; start it, or {keys}"
-            )
-        self._socket.recv()
+        others = self._wait_for_the_line(patience_s)
+        if others is None:
+            return
+        self._socket.close(0)
+        keys = "is this key allowed, and --server-key its own?" if curve else "does it want a key?"
+        advice = f"who listens there wants {', '.join(sorted(others))}" if others else f"start it, or {keys}"
+        raise BusError(f"no daemon took the frames of line {line!r} at {address} within {patience_s:g} s; {advice}")
+
+    def _wait_for_the_line(self, patience_s: float) -> set[str] | None:
+        """None once somebody wants these frames; in the end what else is wanted there, if anything."""
+        others, until = set[str](), time.monotonic() + patience_s
+        while self._socket.poll(max(0, int(1000 * (until - time.monotonic())))):
+            wanted = self._socket.recv()
+            if wanted[:1] == SUBSCRIBE and self._topic.startswith(wanted[1:]):
+                return None
+            others.add(wanted[1:].decode(errors="replace"))
+        return others
 
     def send(
         self,
@@ -113,10 +124,11 @@ def play(
     part_frames: int = 1,
 ) -> Iterator[Path]:
     """Send one image a tick; yields each path once it is sent. part_frames: so many in a row show one part, whose id is
-    the first one's stem."""
+    the first one's name."""
+    names = dict(zip(images, short_names(images), strict=True))
     source = itertools.cycle(images) if loop else iter(images)
     part_id = ""
     for number, (path, _) in enumerate(zip(source, at_rate(hertz), strict=False)):
-        part_id = part_id if number % part_frames else path.stem
+        part_id = part_id if number % part_frames else names[path]
         camera.send(read_image(path), f"{camera.session}-{camera.sent}", part_id, encoding, deadline_ms)
         yield path

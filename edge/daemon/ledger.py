@@ -6,7 +6,9 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
+from itertools import accumulate
 from threading import Thread
+from time import perf_counter_ns
 from typing import Protocol, TypeVar
 
 import msgspec
@@ -19,11 +21,14 @@ from edge.errors import JournalError
 from edge.journal.entries import JournalState
 from edge.journal.flusher import GROUP_S, Flusher
 from edge.journal.reader import END, Reader
-from edge.journal.writer import Journal, open_journal
+from edge.journal.writer import STALLED_S, Journal, open_journal
 from edge.records import Evaluation, PartVerdict, Verdict
 
 log = logging.getLogger("edge")
 STATE_S = 1.0
+# What leaves otherwise than it was written is written anew. Who would have to leave until then is not waited for: else
+# each is late by what the one before it was, for as long as frames come faster than the disk takes a write.
+ANEW_NS = 100_000_000
 
 Told = TypeVar("Told", Verdict, PartVerdict)
 Late = Callable[[Told], Told | None]
@@ -36,6 +41,10 @@ def never_late(_: object) -> None:
 
 def never_due(_: object) -> int:
     """Of what may wait for a disk for as long as any disk takes that still works."""
+    return END
+
+
+def nobody_due() -> int:
     return END
 
 
@@ -98,15 +107,17 @@ class Kept:
         self._outlet = outlet
         self._told, self._writing = 0.0, True
         self._unsent = END  # from this position on nothing has left yet, whether it is on the disk or not
-        self._flusher = Flusher(journal, group_s)
         replay, reader = journal.config.replay, Reader(journal.folder)
         self._service = ReplayService(replay, reader, session, self._replayable, guard) if replay else None
+        self._flusher = Flusher(journal, group_s)
         self.threads: list[Thread] = [self._flusher.thread, *([self._service.thread] if self._service else [])]
 
     def _replayable(self) -> JournalState:
-        """Nobody has a verdict by a replay before it was sent."""
-        state, unsent = self.journal.state, self._unsent  # the other way round one might be made in between
-        return msgspec.structs.replace(state, durable=min(state.durable, unsent))
+        """Nobody has a verdict by a replay before it was sent, nor other than it was."""
+        state = self.journal.state
+        unsent = self._unsent  # the other way round one might be made in between
+        told = self.journal.durable  # last: what was told otherwise is not durable before it is sent
+        return msgspec.structs.replace(state, durable=min(state.durable, unsent, told))
 
     def refused(self, verdict: Told, why: str) -> Told:
         """As the policy has it where it is not sure to be kept: that is never OK. Undefined it stays for its own
@@ -157,31 +168,43 @@ class Durable(Kept):
     """On the disk first. All that is published at once costs one write and one sync. A disk that has not answered when
     a verdict has to leave is not waited for: it leaves as late, and goes to the disk anew, as it left.
 
-    What a crash leaves on the disk before that is replayed as it was decided, in time; and so it stays there where the
-    disk refuses both the cut and a new segment, and nothing is written after that.
+    What a crash leaves on the disk before that is replayed as it was decided, in time, though it left as late; so it
+    stays too where the disk refuses both the cut and a new segment, and nothing is written after that.
     """
 
     waits = True
 
-    def __init__(self, journal: Journal, outlet: VerdictOutlet, session: str, guard: Guard | None) -> None:
+    def __init__(
+        self,
+        journal: Journal,
+        outlet: VerdictOutlet,
+        session: str,
+        guard: Guard | None,
+        others_due: Callable[[], int] = nobody_due,
+    ) -> None:
+        """others_due: when the next one has to leave that will be published after these, of perf_counter_ns."""
         super().__init__(journal, outlet, session, guard, group_s=0.0)
+        self._others_due = others_due
 
     def publish(self, told: Sequence[Told], late: Late[Told] = never_late, due: Due[Told] = never_due) -> list[Told]:
         self._unsent = first = self.journal.next_position
         placed = [msgspec.structs.replace(made, journal=first + n, durable=True) for n, made in enumerate(told)]
         messages = list(map(message, placed))
         self.journal.append_all(messages)
-        for place, made in enumerate(told):
-            leaves = self._as_it_leaves(placed[place], due(made), late)
+        gives_up, hopeless = perf_counter_ns() + int(1e9 * STALLED_S), 0
+        for place, due_ns in enumerate(_no_later_than_those_behind(list(map(due, told)))):
+            waits_ns = 0 if due_ns < hopeless else min(due_ns, gives_up)
+            leaves = self._as_it_leaves(placed[place], waits_ns, late)
             if leaves is not placed[place]:
                 placed[place], messages[place] = leaves, message(leaves)
                 self.journal.replace(first + place, *messages[place])
+                hopeless = perf_counter_ns() + ANEW_NS
             self._outlet.publish(*messages[place])
         self._unsent = END
         return placed
 
     def _as_it_leaves(self, verdict: Told, due_ns: int, late: Late[Told]) -> Told:
-        sure = self._flusher.wait(verdict.journal or 0, due_ns)
+        sure = self._flusher.wait(verdict.journal or 0, lambda: min(due_ns, self._others_due()))
         if told_late := late(verdict):
             return msgspec.structs.replace(told_late, journal=verdict.journal, durable=False)
         if sure:
@@ -214,10 +237,18 @@ class Fast(Kept):
         return published
 
 
-def open_ledger(line: Line, outlet: VerdictOutlet, session: str, guard: Guard | None) -> Ledger:
-    """As the line's [journal] has it. Raises JournalError, BusError."""
+def _no_later_than_those_behind(dues: list[int]) -> list[int]:
+    return list(accumulate(reversed(dues), min))[::-1]
+
+
+def open_ledger(
+    line: Line, outlet: VerdictOutlet, session: str, guard: Guard | None, others_due: Callable[[], int]
+) -> Ledger:
+    """As the line's [journal] has it; others_due: as Durable has it. Raises JournalError, BusError."""
     config = line.config.journal
     if config is None:
         return NoJournal(outlet)
-    kind = Durable if config.mode == "durable" else Fast
-    return kind(open_journal(line, config), outlet, session, guard)
+    journal = open_journal(line, config)
+    if config.mode == "durable":
+        return Durable(journal, outlet, session, guard, others_due)
+    return Fast(journal, outlet, session, guard)

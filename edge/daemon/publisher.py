@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from edge.daemon.metrics import Metrics
 
 log = logging.getLogger("edge")
-GRACE_NS = 10_000_000
+GRACE_NS = 15_000_000  # how long a disk has for what is fail-safe, after its deadline
 
 
 class Publisher(Thread):
@@ -54,7 +54,7 @@ class Publisher(Thread):
         self.session, self.seq, self.missing = uuid.uuid4().hex[:12], 0, 0
         self.line, self._belt, self._verdicts, self._clock = line, belt, verdicts, clock
         self._metrics, self._drift = metrics, drift
-        self._ledger = open_ledger(line, verdicts, self.session, guard)
+        self._ledger = open_ledger(line, verdicts, self.session, guard, self._others_due_ns)
         self._parts = PartDesk(line, line.config.parts, self.session) if line.config.parts else None
         self._gallery = open_gallery(line)
         self.shadow: Shadow | None = None
@@ -110,7 +110,8 @@ class Publisher(Thread):
         with self._sending:
             self._verdicts.shut_out_revoked()
             if tickets:
-                tickets.sort(key=_due_ns)
+                if self._ledger.waits:
+                    tickets.sort(key=lambda ticket: ticket.deadline_ns or END)  # the most urgent first
                 asked = {self.seq + place: ticket for place, ticket in enumerate(tickets)}
                 made = [self._verdict(ticket) for ticket in tickets]
                 published = self._ledger.publish(
@@ -118,7 +119,8 @@ class Publisher(Thread):
                     lambda verdict: self._late(asked[verdict.seq], verdict),
                     lambda verdict: _due_ns(asked[verdict.seq]),
                 )
-                for ticket, verdict in zip(tickets, published, strict=True):
+                answered = zip(tickets, published, strict=True)
+                for ticket, verdict in sorted(answered, key=lambda pair: pair[0].number):
                     self._after(ticket, verdict)
             if self._parts:
                 self._publish_parts(self._parts.expire(self._belt.oldest_ns()))
@@ -171,6 +173,10 @@ class Publisher(Thread):
         line = ticket.line or self.line
         return make_verdict(line, self.session, seq, ticket.camera, ticket.header, inspection, deadline, ticket.missing)
 
+    def _others_due_ns(self) -> int:
+        """Until when those have to leave that are not collected yet."""
+        return self._belt.earliest_deadline_ns() + GRACE_NS
+
     def _publish_parts(self, ended: list[PartVerdict]) -> None:
         for verdict in self._ledger.publish(ended) if ended else []:
             if self._metrics:
@@ -180,7 +186,7 @@ class Publisher(Thread):
 
 
 def _due_ns(ticket: Ticket) -> int:
-    """Until when it may wait for a disk; what is fail-safe may do so for a moment after its deadline."""
+    """Until when it may wait for a disk; what is fail-safe for a moment after its deadline."""
     if ticket.deadline_ns is None:
         return END
     failsafe = ticket.inspection.evaluation is Evaluation.UNDEFINED

@@ -237,6 +237,12 @@ class Belt(Generic[Engines]):
             now = time.perf_counter_ns()
             return min((ticket.received_ns for ticket in self._open.values()), default=now)
 
+    def earliest_deadline_ns(self) -> int:
+        """Of the tickets that are not answered."""
+        with self._lock:
+            due = [ticket.deadline_ns for ticket in self._open.values() if ticket.deadline_ns is not None]
+            return min(due, default=1 << 62)
+
     def depths(self) -> dict[str, int]:
         """Tickets in each queue, and those that are not answered."""
         with self._lock:

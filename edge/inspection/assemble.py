@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import msgspec
 
-from edge.bundle import Bundle, Graph, Manifest, open_bundle
+from edge.bundle import MANIFEST, Bundle, Graph, Manifest, open_bundle
 from edge.bundle_signature import NOBODY, Trusted, read_trusted
 from edge.command import need
 from edge.config import JudgeConfig, Line
 from edge.engines.choose import Row, check_installed, choose, common_engine, measure_all
 from edge.engines.measure import example_batch
 from edge.engines.session import ENGINES, Engine, Floats, Session, open_graph, readable
-from edge.errors import ConfigError, DataError
+from edge.errors import BundleError, ConfigError, DataError
 from edge.golden import check_golden
 from edge.inspection.gate import Gate
 from edge.inspection.judge import Judge, Scorer
@@ -45,6 +46,9 @@ def line_bundles(line: Line) -> dict[str, Bundle]:
         name for judge in config.judges.values() for name in (*judge.bundles, judge.kinds) if name
     ]
     trusted = _trusted(line)
+    for name in names:
+        if not (line.bundles / name).is_dir():
+            raise BundleError(f"{line.path} names the bundle {name}, and {_what_is_in(line.bundles)}")
     bundles = {name: open_bundle(line.bundles / name, trusted) for name in dict.fromkeys(names)}
     if config.gate and bundles[config.gate].manifest.kind != "gate":
         raise ConfigError(f'{line.path}: gate = "{config.gate}": that bundle is a {bundles[config.gate].manifest.kind}')
@@ -61,6 +65,13 @@ def line_bundles(line: Line) -> dict[str, Bundle]:
         if config.gate and surface not in bundles[config.gate].manifest.surfaces:
             raise ConfigError(f"{where}the gate {config.gate} was never taught that surface; no frame would reach it")
     return bundles
+
+
+def _what_is_in(folder: Path) -> str:
+    if not folder.is_dir():
+        return f"there is no folder {folder}; see its key `bundles`"
+    inside = sorted(path.parent.name for path in folder.glob(f"*/{MANIFEST}"))
+    return f"{folder} has {', '.join(inside) or 'none'}"
 
 
 def _trusted(line: Line) -> Trusted:

@@ -140,12 +140,22 @@ def show(folder: Path, name: str, pictures: Path | None, as_json: bool) -> None:
         raise SystemExit(1)
 
 
+def _check_journal(folder: Path) -> None:
+    """A journal that nothing was written to yet is one."""
+    from edge.errors import JournalError
+    from edge.journal.segments import segments
+
+    if not segments(folder) and not (folder / "lock").exists():
+        raise JournalError(f"{folder} holds no journal; give the folder that the line's [journal] names")
+
+
 def _entries(folder: Path, start: int, stop: int | None) -> Iterator[Entry]:
     """Records that this edge does not read are said and passed over."""
     from edge.errors import JournalError
     from edge.journal.entries import read_entry
     from edge.journal.reader import END, read_records
 
+    _check_journal(folder)
     for record in read_records(folder, start, END if stop is None else stop):
         try:
             yield read_entry(record)

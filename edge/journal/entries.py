@@ -26,10 +26,12 @@ KINDS: dict[bytes, Any] = {b"verdict": Verdict, b"part": PartVerdict, b"lost": L
 
 
 class JournalState(msgspec.Struct, frozen=True, kw_only=True):
-    """How the journal is. writing: the last attempt succeeded; why: what failed, since when on the realtime clock.
+    """How the journal is. writing: the last attempt succeeded, and none has waited for the disk for a second; why: what
+    failed, since when on the realtime clock.
 
     began: the position that this session's first verdict has. next: of the next one; durable: the first one that is
-    not on the disk. lost: verdicts that will never be there. full: the line's policy while it cannot write.
+    not on the disk as it was told. lost: verdicts that will never be there. full: the line's policy while it cannot
+    write.
     """
 
     v: int = MESSAGE_VERSION

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 
 from edge.errors import JournalError
-from edge.journal.writer import STALLED_S, Journal
+from edge.journal.writer import Journal
 
 GROUP_S = 0.005  # and as long again for the disk: 10 ms in all
 AGAIN_S = 0.1
-JUST_AFTER_S = 0.02  # by then a disk that is stalled is known to be
+LOOK_S = 0.01  # how late a disk that is stalled, or what has become due, may be noticed
 
 
 class Flusher:
@@ -27,12 +28,16 @@ class Flusher:
         self.thread = threading.Thread(target=self._run, name="journal", daemon=True)
         self.thread.start()
 
-    def wait(self, position: int, until_ns: int) -> bool:
-        """Is it on the disk? False where the disk fails, or has not answered by then, of perf_counter_ns."""
-        seconds = min(STALLED_S + JUST_AFTER_S, (until_ns - time.perf_counter_ns()) / 1e9)
+    def wait(self, position: int, due_ns: Callable[[], int]) -> bool:
+        """Is it on the disk? False where the disk fails, or has not answered by then, of perf_counter_ns, which may
+        change meanwhile."""
         with self._tried:
-            self._tried.wait_for(lambda: self._journal.durable > position or self._journal.why, max(0.0, seconds))
-        return self._journal.durable > position
+            while not (kept := self._journal.keeps(position)) and not self._journal.why:
+                left_s = (due_ns() - time.perf_counter_ns()) / 1e9
+                if left_s <= 0:
+                    break
+                self._tried.wait(min(left_s, LOOK_S))
+        return kept or self._journal.keeps(position)
 
     def close(self) -> None:
         """The journal stays open; its `close` commits the rest."""

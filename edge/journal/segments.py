@@ -76,10 +76,7 @@ class OpenSegment:
     def cut(self, size: int) -> None:
         """Only its first `size` bytes count from now on; where the disk refuses, the next segment says so."""
         self.size = size
-        try:
-            self._disk.truncate(self._file, size)
-        except OSError:
-            self.sound = False
+        self.sound = self._cut_back()
 
     def close(self) -> None:
         try:

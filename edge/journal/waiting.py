@@ -1,5 +1,5 @@
-"""A journal's records on their way to the disk: those that wait, and those that were written last, as long as nobody
-was told of them."""
+"""A journal's records on their way to the disk: those that wait, and those that were taken last, as what is told may
+still differ from what is written."""
 
 from __future__ import annotations
 
@@ -21,8 +21,7 @@ class Waiting:
 
     number: int
     spans: int
-    topic: bytes
-    body: bytes
+    message: Message
     offset: int = 0
     chain: bytes = b""
     anew: bool = False
@@ -30,11 +29,11 @@ class Waiting:
 
 class Queue:
     """Any thread appends and replaces, one takes. next: the next record's number. durable: all before it are on the
-    disk as they were told. lost: records that were dropped for want of room."""
+    disk as they were told. lost: records that were dropped for want of room; lost_to: none from this number on."""
 
     def __init__(self, line: str, most_bytes: int, first: int) -> None:
         self.next = self.durable = first
-        self.lost = 0
+        self.lost = self.lost_to = 0
         self._line, self._most = line, most_bytes
         self._waiting: deque[Waiting] = deque()
         self._taken: list[Waiting] = []  # last, whether they are on the disk by now or not
@@ -45,25 +44,25 @@ class Queue:
         """They are taken together. Returns the first one's number; over the bound the oldest that wait are lost."""
         with self._changing:
             first = self.next
-            for topic, body in messages:
-                self._waiting.append(Waiting(self.next, 1, topic, body))
-                self._bytes += len(body)
+            for told in messages:
+                self._waiting.append(Waiting(self.next, 1, told))
+                self._bytes += len(told[1])
                 self.next += 1
             self._drop()
             return first
 
-    def replace(self, number: int, topic: bytes, body: bytes) -> None:
+    def replace(self, number: int, told: Message) -> None:
         """Another body. What is at the disk, or there already, has to go there anew; nothing happens where it was
         dropped. Raises ValueError where others were written after it."""
         with self._changing:
             waits = _find(self._waiting, number)
             if waits:
-                self._bytes += len(body) - len(waits.body)
-                waits.topic, waits.body = topic, body
+                self._bytes += len(told[1]) - len(waits.message[1])
+                waits.message = told
             elif taken := _find(self._taken, number):
-                taken.topic, taken.body, taken.anew = topic, body, True
+                taken.message, taken.anew = told, True
                 self.durable = min(self.durable, number)
-            elif number < self.durable:
+            elif self.lost_to <= number < self.durable:
                 raise ValueError(f"record {number} is on the disk, and others after it; it cannot be replaced")
 
     def take(self) -> list[Waiting]:
@@ -91,20 +90,21 @@ class Queue:
             for record in reversed(batch):
                 record.anew = False
                 self._waiting.appendleft(record)
-                self._bytes += len(record.body)
+                self._bytes += len(record.message[1])
             self._drop()
 
     def _drop(self) -> None:
         """Over the bound the two oldest become one record that says which were lost."""
         while self._bytes > self._most and len(self._waiting) > 1:
             first, second = self._waiting.popleft(), self._waiting.popleft()
-            self.lost += sum(record.topic != lost_topic(self._line) for record in (first, second))
+            self.lost += sum(record.message[0] != lost_topic(self._line) for record in (first, second))
             spans = first.spans + second.spans
+            self.lost_to = first.number + spans
             why = "the disk was full or failing for too long"
-            lost = Lost(line=self._line, first=first.number, last=first.number + spans - 1, why=why)
+            lost = Lost(line=self._line, first=first.number, last=self.lost_to - 1, why=why)
             body = msgspec.msgpack.encode(lost)
-            self._waiting.appendleft(Waiting(first.number, spans, lost_topic(self._line), body))
-            self._bytes += len(body) - len(first.body) - len(second.body)
+            self._waiting.appendleft(Waiting(first.number, spans, (lost_topic(self._line), body)))
+            self._bytes += len(body) - len(first.message[1]) - len(second.message[1])
 
 
 def _find(records: Sequence[Waiting] | deque[Waiting], number: int) -> Waiting | None:

@@ -77,7 +77,7 @@ class Journal:
 
         A crash before that commit may leave it on the disk as it was.
         """
-        self._queue.replace(position, topic, body)
+        self._queue.replace(position, (topic, body))
         self.appended.set()
 
     def commit(self) -> int:
@@ -94,7 +94,7 @@ class Journal:
                     self._asked = began
                     self._write(batch)
                     self._queue.written(batch)
-                    self._oldest = began
+                    self._oldest = began if self.durable == self._end else self._oldest
                     self._why, self._since_ns = "", 0
             except BaseException as error:
                 self._queue.keep(batch)
@@ -118,6 +118,10 @@ class Journal:
     @property
     def lost(self) -> int:
         return self._queue.lost
+
+    def keeps(self, position: int) -> bool:
+        """Is it on the disk, as it was told?"""
+        return self._queue.lost_to <= position < self._queue.durable
 
     @property
     def why(self) -> str:
@@ -175,7 +179,7 @@ class Journal:
         chain, data = self._chain, bytearray()
         for record in batch:
             record.offset, record.chain = self._segment.size + len(data), chain
-            piece, chain = encode_record(record.number, record.spans, record.topic, record.body, chain)
+            piece, chain = encode_record(record.number, record.spans, *record.message, chain)
             data += piece
         self._segment.append(bytes(data))
         self._chain, self._end = chain, batch[-1].number + batch[-1].spans
@@ -195,7 +199,7 @@ class Journal:
             log.warning("%s: the oldest segments cannot be deleted: %s", self.folder, error)
 
     def _failed(self, error: OSError) -> JournalError:
-        self._since_ns = self._since_ns or time.time_ns()
+        self._since_ns = self._trouble()[1] or time.time_ns()
         self._why = error.strerror or str(error)
         return JournalError(f"{self.folder} cannot be written: {self._why}; make room, or see to the disk")
 

@@ -61,6 +61,7 @@ def teach_line(line: Line, lesson: Lesson, places: Sequence[Path], show: Progres
         raise DataError(
             f"{len(images)} images in {lesson.settings.tiles} tiles are too many to learn from; {MOST_TILES} at most"
         )
+    known = (line.bundles / lesson.name).exists()
     seen = look_at(gate, images, lesson.settings.tiles, line.config.threads, show)
     judge, scores = teach_judge(gate, seen, lesson, line.bundles, show)
     teach_it = lesson.surface not in gate.manifest.surfaces if lesson.gate is None else lesson.gate
@@ -71,7 +72,8 @@ def teach_line(line: Line, lesson: Lesson, places: Sequence[Path], show: Progres
     line_bundles(read_line(line.path))
     share, thief = admitted(gate, seen, lesson.surface, line.config.threads)
     odd = [images[i].name for i in np.argsort(-scores) if scores[i] > ODD * np.median(scores)]
-    notes = [*_notes(line, lesson), *([_too_few(share, thief, lesson.surface)] if share < ENOUGH else [])]
+    again = [f"{lesson.name} was there before, and is now what these images say"] if known else []
+    notes = [*again, *_notes(line, lesson), *([_too_few(share, thief, lesson.surface)] if share < ENOUGH else [])]
     limit = judge.manifest.thresholds.score or 0.0
     return Taught(lesson.name, len(images), limit, share, teach_it, tuple(odd), tuple(notes))
 

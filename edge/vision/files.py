@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import cv2
@@ -27,6 +27,17 @@ def find_images(places: Iterable[Path]) -> list[Path]:
         where = ", ".join(map(str, places))
         raise DataError(f"no image in {where}; give folders or files ending in {sorted(SUFFIXES)}")
     return found
+
+
+def short_names(paths: Sequence[Path]) -> list[str]:
+    """Each file's name without its ending, after as many of its folders as tell all of them apart."""
+    whole = [path.with_suffix("").parts for path in paths]
+    names = list[str]()
+    for depth in range(1, max(map(len, whole), default=0) + 1):
+        names = ["/".join(parts[-depth:]) for parts in whole]
+        if len(set(names)) == len(set(whole)):
+            break
+    return names
 
 
 def read_image(path: Path) -> Pixels:

@@ -47,9 +47,22 @@ def systemd(tmp_path: Path) -> Iterator[socket.socket]:
         yield listener
 
 
+STARTED: list[subprocess.Popen[str]] = []
+
+
+@pytest.fixture(autouse=True)
+def none_is_left() -> Iterator[None]:
+    yield
+    while STARTED:
+        process = STARTED.pop()
+        process.kill()
+        process.wait()
+
+
 def run(place: Path, **more: str) -> subprocess.Popen[str]:
     own = {"NOTIFY_SOCKET": str(place / "notify"), "CACHE_DIRECTORY": str(place / "cache")}
-    return start("run", "--config", place / "line.toml", **own, **more)
+    STARTED.append(start("run", "--config", place / "line.toml", **own, **more))
+    return STARTED[-1]
 
 
 def test_it_is_ready_after_warming_up_feeds_the_watchdog_and_says_when_it_stops(

@@ -153,7 +153,7 @@ def test_a_bundle_that_changes_while_it_is_tried_is_tried_once_more(plant: Plant
 
 def test_the_command_says_how_it_went(plant: Plant) -> None:
     code, said, _ = called("reload", "--config", plant.folder / "line.toml", "--seconds", 0.2)
-    assert code == 0 and said == "0 of 0 live frames came out otherwise\n"
+    assert code == 0 and said == "done: 0 of 0 live frames came out otherwise\n"
     edit(plant.folder / "line.toml", "threads = 1", "threads = 1\nmetrics_port = 1")
     code, said, _ = called("reload", "--config", plant.folder / "line.toml", "--seconds", 0.2)
     assert code == 1 and said.startswith("refused: ")

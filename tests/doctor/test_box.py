@@ -54,13 +54,13 @@ def test_the_processors_features_are_those_that_int8_lives_on(
 
 def test_avx2_alone_is_told_to_gain_less_and_on_one_engine(tmp_path: Path) -> None:
     advice = box.cpu(tree(tmp_path, {"proc/cpuinfo": HASWELL})).advice
-    assert advice.startswith("AVX2 only: INT8 gains less, and is run by LiteRT alone")
+    assert advice.startswith("AVX2 only: INT8 gains little or nothing, and is run by LiteRT alone")
 
 
 def test_avx512_without_vnni_is_called_what_it_is(tmp_path: Path) -> None:
     skylake = "model name\t: Intel(R) Xeon(R) Gold 6130\nflags\t\t: fpu avx2 avx512f avx512bw\n"
     row = box.cpu(tree(tmp_path, {"proc/cpuinfo": skylake}))
-    assert row.state == "note" and row.advice.startswith("AVX-512 without VNNI: INT8 gains less")
+    assert row.state == "note" and row.advice.startswith("AVX-512 without VNNI: INT8 gains little or nothing")
 
 
 @pytest.mark.parametrize(("info", "overflows"), [(XEON, False), (HASWELL, True), (VIRTUAL, False), (ARM, False)])

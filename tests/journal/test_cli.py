@@ -107,8 +107,10 @@ def test_verify_says_yes_or_names_the_damage(folder: Path) -> None:
     assert len(call("read", folder, "--json").stdout.splitlines()) == COUNT
 
 
-def test_a_folder_that_holds_no_journal_is_said(tmp_path: Path) -> None:
-    result = call("verify", tmp_path)
+@pytest.mark.parametrize("asked", [["verify"], ["read"], ["read", "--json"], ["show", "p0"], ["export", "out.csv"]])
+def test_a_folder_that_holds_no_journal_is_said(tmp_path: Path, asked: list[str]) -> None:
+    command, *more = asked
+    result = call(command, tmp_path, *more)
     assert result.exit_code == 18 and "no journal" in result.stderr
 
 

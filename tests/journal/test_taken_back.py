@@ -109,7 +109,7 @@ class CrashingDisk(Disk):
     """Keeps what a crash would leave before the cut, after it, and after the next write."""
 
     def __init__(self, folder: Path, copies: Path) -> None:
-        self.folder, self.copies, self.cut = folder, copies, False
+        self.folder, self.copies, self.names = folder, copies, list[str]()
 
     def _copy(self, name: str) -> None:
         shutil.copytree(self.folder, self.copies / name)
@@ -117,13 +117,11 @@ class CrashingDisk(Disk):
     def truncate(self, file: int, size: int) -> None:
         self._copy("before")
         super().truncate(file, size)
-        self._copy("cut")
-        self.cut = True
+        self.names = ["cut", "written"]
 
     def sync(self, file: int) -> None:
-        if self.cut:
-            self._copy("written")
-            self.cut = False
+        if self.names:
+            self._copy(self.names.pop(0))
         super().sync(file)
 
 
