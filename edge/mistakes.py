@@ -105,7 +105,7 @@ def _in_words(what: str) -> str:
     if unknown := UNKNOWN.fullmatch(what):
         return f"unknown key {unknown[1]}"
     if what.startswith("Expected"):
-        what = re.sub(r"`(\w+)`", lambda match: WORDS.get(match[1], match[0]), what)
+        what = re.sub(r"`(\w+)( \| null)?`", lambda match: WORDS.get(match[1], match[0]), what)
     return what.replace("Object missing required field", "the key is missing:").replace("`", "")
 
 

@@ -15,7 +15,7 @@ PACKAGE = Path(edge.__file__).parent
 
 # A room uses its own floor and those below it.
 FLOORS = (
-    {"address", "errors", "ownership", "vision", "records", "config", "binomial"},
+    {"address", "errors", "mistakes", "ownership", "vision", "records", "config", "binomial"},
     {"bundle", "bundle_signature", "certificate", "engines", "golden", "signing"},
     {"inspection", "terminal", "command", "drift"},
     {"journal"},

@@ -26,7 +26,9 @@ def cpu(root: Path) -> Diagnosis:
         only = "AVX-512 without VNNI" if any(flag.startswith("avx512") for flag in flags) else "AVX2 only"
         return Diagnosis("cpu", "note", found, f"{only}: INT8 gains little or nothing, and is run by LiteRT alone")
     if "asimd" in flags:
-        return Diagnosis("cpu", "note", found, "INT8 gains little or nothing here; the fastest graph is measured and taken")
+        return Diagnosis(
+            "cpu", "note", found, "INT8 gains little or nothing here; the fastest graph is measured and taken"
+        )
     return Diagnosis("cpu", "warning", found, "engines are slow without AVX2, or do not start; take a newer processor")
 
 
