@@ -27,8 +27,9 @@ def run(models: Path, folder: Path, scale: Scale, say: Say) -> Outcome:
         with running(station), listening(station) as ear, camera_on(station) as camera:
             station.tell("slow_disk", value=SLOW_S)
             send_for(camera, CALM_S, RATE, DEADLINE_MS)
+            ear.wait_for(camera.sent, 5)
             for number in range(times):
-                began = len(ear.heard)
+                began = camera.sent
                 station.tell("slow_disk", value=STUCK_S)
                 sent = len(send_for(camera, STUCK_S, RATE, DEADLINE_MS))
                 station.tell("slow_disk", value=SLOW_S)
