@@ -143,9 +143,9 @@ def test_a_region_may_have_a_bundle_of_its_own_whose_threshold_is_not_the_judges
 
 def test_a_wrong_region_is_named_with_its_file(small_line: Line, tmp_path: Path) -> None:
     for old, new, named in (
-        ("boxes = [[0, 0, 64, 64]", "boxes = [[-1, 0, 64, 64]", r"regions\[\.\.\.\]\.boxes"),
-        ("boxes = [[0, 0, 64, 64]", "boxes = [[0, 0, 0, 64]", r"regions\[\.\.\.\]\.boxes"),
-        ("boxes = [[0, 0, 64, 64]", "boxes = [[0, 0, 64.5, 64]", r"regions\[\.\.\.\]\.boxes"),
+        ("boxes = [[0, 0, 64, 64]", "boxes = [[-1, 0, 64, 64]", r"regions\.flag\.boxes\[0\]\[0\]"),
+        ("boxes = [[0, 0, 64, 64]", "boxes = [[0, 0, 0, 64]", r"regions\.flag\.boxes\[0\]\[2\]"),
+        ("boxes = [[0, 0, 64, 64]", "boxes = [[0, 0, 64.5, 64]", r"regions\.flag\.boxes\[0\]\[2\]"),
         ("boxes = [[0, 0, 64, 64]", "boxs = [[0, 0, 64, 64]", "boxs"),
         ("boxes = [[0, 0, 64, 64]", "boxes = []\nother = [[0]", r"boxes|other"),
         ("boxes = [[0, 0", "threshold = nan\nboxes = [[0, 0", "threshold = nan"),
