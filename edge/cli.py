@@ -238,11 +238,11 @@ def watch(
     from edge.bus.verdicts import Continuity, subscribe_all
     from edge.journal.entries import Lost
     from edge.records import Alarm, PartVerdict
-    from edge.terminal import HEADINGS, Tally, alarm_row, part_row, verdict_row
+    from edge.terminal import HEADINGS, Tally, alarm_row, part_row, screen, verdict_row
 
     if (replay or since is not None) and not (replay and line):
         raise click.UsageError("--since needs --replay, and --replay needs --line")
-    console, warn = Console(highlight=False), Console(stderr=True, style="yellow", highlight=False)
+    console, warn = screen(), Console(stderr=True, style="yellow", highlight=False)
     curve = client_keys(key, server_key)
     if replay:
         coming = follow(address, replay, line, since, timeout_s, curve)
@@ -295,18 +295,16 @@ def watch(
 @JSON
 def inspect(config: Path, images: tuple[Path, ...], pictures: Path | None, as_json: bool) -> None:
     """Judge image files with the line's pipeline, without a bus. Exit code 1 when any of them is not OK."""
-    from rich.console import Console
-
     from edge.config import read_line
     from edge.inspection.assemble import open_pipeline
     from edge.inspection.files import inspect_files
     from edge.records import Evaluation
-    from edge.terminal import HEADINGS, Tally, verdict_row
+    from edge.terminal import HEADINGS, Tally, screen, verdict_row
     from edge.vision.files import find_images, short_names
 
     line = read_line(config)
     paths = find_images(images)
-    console = Console(highlight=False)
+    console = screen()
     pipeline = open_pipeline(line, say_on_stderr)
     tally = Tally()
     if not as_json:

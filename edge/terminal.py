@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections import Counter
 from dataclasses import dataclass, field
 
 import numpy as np
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -24,6 +27,14 @@ NAMES = {
     Evaluation.UNDEFINED: "Undefined",
 }
 HEADINGS = f"{'part':<22} {'surface':<15} {'evaluation':<13} {'score':>7} {'defects':>7} {'ms':>7}  why"
+WIDE = 200
+
+
+def screen() -> Console:
+    """Standard output. A file or a pipe is as wide as the widest table, so that nothing in it is cut off, but for what
+    COLUMNS says."""
+    piped = not sys.stdout.isatty() and "COLUMNS" not in os.environ
+    return Console(highlight=False, width=WIDE if piped else None)
 
 
 def verdict_row(verdict: Verdict, part: str | None = None, milliseconds: float | None = None) -> Text:

@@ -73,8 +73,6 @@ def certify(
     and the verdict, signed with this box's Ed25519 key. FAIL and INSUFFICIENT are certified too, and end as they do in
     `edge-bench run`. A line with `require_certificate = true` starts with a PASS of its own alone.
     """
-    from rich.console import Console
-
     from edge.bench.certify import certificate_of, check_targets, say_what_is_needed
     from edge.bench.load import Asked
     from edge.bench.measure import How, measure, open_subject, raise_what_failed, write
@@ -82,6 +80,7 @@ def certify(
     from edge.bench.report_table import print_report
     from edge.certificate import sign, to_json, told_target
     from edge.signing import box_key, default_key
+    from edge.terminal import screen
 
     need("certify", PURPOSE, "cryptography")
     q = round(percentile / 100, 6)
@@ -95,7 +94,7 @@ def certify(
     if report.interrupted:
         sys.exit(INTERRUPTED)  # half a measurement is not signed
     if not as_json:
-        print_report(report, Console(highlight=False))
+        print_report(report, screen())
     raise_what_failed(report)
     certificate = sign(certificate_of(report, opened, images), own)
     write(out, to_json(certificate))
@@ -118,7 +117,6 @@ def check_certificate(file: Path, public_key: Path | None, subject: Path | None,
 
     Each line of defence says in a sentence what it found. Exit code 1 where one of them fails.
     """
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
@@ -126,6 +124,7 @@ def check_certificate(file: Path, public_key: Path | None, subject: Path | None,
     from edge.certificate import examine, failed, read_certificate, this_host
     from edge.command import to_json
     from edge.signing import default_public, read_public
+    from edge.terminal import screen
 
     need("certify", PURPOSE, "cryptography")
     certificate = read_certificate(file)
@@ -140,7 +139,7 @@ def check_certificate(file: Path, public_key: Path | None, subject: Path | None,
         for row in rows:
             told = Text("-") if row.holds is None else Text("ok", "green") if row.holds else Text("no", "bold red")
             table.add_row(row.line, told, Text(row.found))
-        Console(highlight=False).print(table)
+        screen().print(table)
     if trusted is None:
         say_on_stderr("give --public-key: the .pub file of the box whose word you take")
     sys.exit(0 if valid else 1)

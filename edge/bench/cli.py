@@ -117,12 +117,11 @@ def run(
     the daemon loses or refuses.
     """
     try:
-        from rich.console import Console
-
         from edge.bench.load import Asked
         from edge.bench.measure import LEVELS, How, measure, open_subject, raise_what_failed, write
         from edge.bench.report import EXIT_CODES, to_json
         from edge.bench.report_table import print_report
+        from edge.terminal import screen
 
         plan = make_plan(**arrivals)
         wanted: frozenset[Level] = frozenset(LEVELS if through_bus else levels or ("pipeline",))
@@ -138,7 +137,7 @@ def run(
     if as_json:
         click.echo(to_json(found))
     else:
-        print_report(found, Console(highlight=False))
+        print_report(found, screen())
     if found.interrupted:
         sys.exit(INTERRUPTED)
     raise_what_failed(found)

@@ -51,18 +51,17 @@ def compare(old: Path, new: Path, allow: float, as_json: bool) -> None:
 
     Exit codes: 0 no row is slower; 1 one is; 3 unsure; 16 a file is no report.
     """
-    from rich.console import Console
-
     from edge.bench.compare import EXIT_CODES
     from edge.bench.compare import compare as compared
     from edge.bench.given import read_given
     from edge.command import to_json
+    from edge.terminal import screen
 
     found = compared(read_given(old), read_given(new), allow)
     if as_json:
         click.echo(to_json(found))
     else:
-        print_comparison(found, Console(highlight=False))
+        print_comparison(found, screen())
     sys.exit(EXIT_CODES[found.verdict])
 
 

@@ -37,11 +37,10 @@ def selfcheck(config: Path, into: Path, allow: float, accept: bool, runs: int | 
     Exit codes: 0 as it was, or the first; 1 slower, or a golden frame has changed; 3 the box was too busy to say; 11 a
     golden frame is wrong, or a bundle was altered.
     """
-    from rich.console import Console
-
     from edge.bench.measure import How
     from edge.bench.selfcheck import EXIT_CODES
     from edge.bench.selfcheck import selfcheck as check
+    from edge.terminal import screen
 
     checked = check(config, into, allow, accept, How(runs=runs), say_on_stderr)
     if checked is None:
@@ -50,7 +49,7 @@ def selfcheck(config: Path, into: Path, allow: float, accept: bool, runs: int | 
         click.echo(to_json(checked))
     else:
         if checked.comparison:
-            print_comparison(checked.comparison, Console(highlight=False))
+            print_comparison(checked.comparison, screen())
         for sentence in checked.told:
             click.echo(sentence)
         click.echo(f"{checked.file}: {checked.verdict}")

@@ -39,9 +39,10 @@ def doctor(
     A row is ok, a note, a warning or a problem; what the box does not tell is "unknown". Run it as the user of the
     service, with its $CACHE_DIRECTORY. Exit code 1 when there is a problem.
     """
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
+
+    from edge.terminal import screen
 
     if live and (config is None or bundles):
         raise click.UsageError("--live is of a line: give --config, and no bundles")
@@ -57,9 +58,11 @@ def doctor(
     if as_json:
         click.echo(to_json(rows))
     else:
-        table = Table("check", "state", "found", "what to do", box=None)
+        table = Table("check", "state", box=None)
+        for heading in ("found", "what to do"):
+            table.add_column(heading, overflow="fold")  # a path is cut nowhere
         for row in rows:
             table.add_row(row.check, Text(row.state, STYLES[row.state]), Text(row.found), Text(row.advice))
-        Console(highlight=False).print(table)
+        screen().print(table)
     if any(row.state == "problem" for row in rows):
         raise SystemExit(1)

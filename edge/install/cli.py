@@ -71,11 +71,12 @@ def install(
 
 
 def _print(done: Installed) -> None:
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    console = Console(highlight=False)
+    from edge.terminal import screen
+
+    console = screen()
     for problem in done.problems:
         console.print(Text(f"problem: {problem}", "bold red"), soft_wrap=True)
     if done.files:

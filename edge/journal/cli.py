@@ -51,16 +51,15 @@ def read(
     as_json: bool,
 ) -> None:
     """Print the verdicts, one a row; with --json one JSON object a line, as it was published."""
-    from rich.console import Console
 
     from edge.journal.entries import Lost
     from edge.records import Evaluation, PartVerdict
-    from edge.terminal import HEADINGS, part_row, verdict_row
+    from edge.terminal import HEADINGS, part_row, screen, verdict_row
 
     number = Evaluation[evaluation.upper()] if evaluation else None
     wanted = {"surface": surface, "part_id": part, "trigger_id": trigger, "evaluation": number}
     asked = {name: value for name, value in wanted.items() if value is not None}
-    console = Console(highlight=False)
+    console = screen()
     if not as_json:
         console.print(f"{'journal':>9}  {HEADINGS}", style="bold", soft_wrap=True)
     for entry in _entries(folder, start, stop):

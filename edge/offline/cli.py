@@ -265,12 +265,12 @@ def verify(
     """
     from dataclasses import asdict
 
-    from rich.console import Console
     from rich.table import Table
 
     from edge.bundle import open_bundle
     from edge.errors import EngineError
     from edge.offline.verify import Opening, verify_bundle
+    from edge.terminal import screen
 
     opening = Opening(threads, device or ("auto" if warm else "cpu"), warm, batch)
     rows = [
@@ -287,10 +287,12 @@ def verify(
         click.echo(to_json(rows))
     else:
         headings = [name for name in rows[0] if warm or name not in ("cold_s", "warm_s")] if rows else []
-        table = Table(*headings, box=None)
+        table = Table(box=None)
+        for name in headings:
+            table.add_column("ms" if name == "milliseconds" else name, overflow="fold")
         for row in rows:
             values = [row[name] for name in headings]
             table.add_row(*(f"{value:.4g}" if isinstance(value, float) else str(value) for value in values))
-        Console().print(table)
+        screen().print(table)
     if not all(row["ok"] for row in rows):
         raise SystemExit(1)

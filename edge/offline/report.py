@@ -17,6 +17,7 @@ from rich.table import Table
 from edge.errors import DataError
 from edge.offline.figures import GateFigures, Report, StageFigures, SurfaceFigures
 from edge.offline.progress import Progress
+from edge.terminal import screen
 
 
 def report_json(report: Report) -> str:
@@ -55,11 +56,11 @@ def print_rows(rows: Sequence[dict[str, Any]]) -> None:
     table = Table(*(str(heading) for heading in rows[0])) if rows else Table()
     for row in rows:
         table.add_row(*(f"{value:.4g}" if isinstance(value, float) else str(value) for value in row.values()))
-    Console().print(table)
+    screen().print(table)
 
 
 def print_tables(shown: Iterable[Table], notes: Iterable[str]) -> None:
-    console = Console(highlight=False)
+    console = screen()
     for table in shown:
         console.print(table)
     for note in notes:
