@@ -59,7 +59,8 @@ class Graph(File, frozen=True, kw_only=True):
     """One network. An ONNX graph serves both ONNX Runtime and OpenVINO; OpenVINO's own has its weights in a file apart.
 
     opset: of an ONNX graph. input, output: as they were found in the file when it was exported. gain: what a
-    reconstruction's residuals are divided by, as INT8 adds to all of them (edge.offline.gains)."""
+    reconstruction's residuals are divided by, as INT8 adds to all of them (edge.offline.gains). cut: the same network
+    as far as its last output, to the same bits."""
 
     format: Format
     precision: Precision
@@ -68,6 +69,12 @@ class Graph(File, frozen=True, kw_only=True):
     input: Port | None = None
     output: tuple[Port, ...] = ()
     gain: Annotated[float, msgspec.Meta(gt=0)] = 1.0
+    cut: Graph | None = None
+
+    @property
+    def files(self) -> tuple[File, ...]:
+        """All that belong to it."""
+        return (self, *([self.weights] if self.weights else []), *(self.cut.files if self.cut else []))
 
     def __post_init__(self) -> None:
         if (self.format == "openvino") != (self.weights is not None):
@@ -177,8 +184,12 @@ class Bundle(msgspec.Struct, frozen=True):
     def files(self) -> tuple[File, ...]:
         """All that the manifest names."""
         manifest = self.manifest
-        weights = tuple(graph.weights for graph in manifest.graph if graph.weights)
-        return (*manifest.graph, *weights, manifest.golden, *([manifest.arrays] if manifest.arrays else []))
+        graphs = (file for graph in manifest.graph for file in graph.files)
+        return (*graphs, manifest.golden, *([manifest.arrays] if manifest.arrays else []))
+
+    def runs(self, graph: Graph) -> Graph:
+        """What it runs of one of its graphs where nobody else runs it too: a nearest asks for its cells alone."""
+        return graph.cut if self.manifest.kind == "nearest" and graph.cut else graph
 
     def where(self, entry: File) -> Path:
         """The path of one file: in this folder, or in the one beside it that the entry names."""

@@ -289,9 +289,8 @@ def check_bundle(certificate: Certificate, bundle: Bundle) -> None:
         raise BundleError(f"it does not cover {bundle.path}, whose manifest's SHA-256 is {bundle.sha256[:16]}")
     names = {name for graph in certified.graphs for name in graph.files}
     for graph in bundle.manifest.graph:
-        if graph.file in names:
-            bundle.read(graph)
-            bundle.read_weights(graph)
+        for file in graph.files if graph.file in names else ():
+            bundle.read(file)
 
 
 def _verdict(certificate: Certificate) -> Defence:

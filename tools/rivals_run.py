@@ -11,7 +11,11 @@ from pathlib import Path
 
 from rich.progress import Progress
 
+from edge.bundle import MANIFEST, open_bundle
 from edge.errors import DataError, EdgeError, EngineError
+from edge.offline.pack import copy_bundle
+from edge.offline.teach import Lesson, look_at, teach_judge
+from edge.vision.image import WHOLE
 from tools.rivals_judges import (
     OURS,
     RECIPES,
@@ -33,11 +37,12 @@ PACKAGES = ("anomalib", "openvino", "onnxruntime", "timm", "torch", "torchvision
 
 @dataclass(frozen=True)
 class Wanted:
-    """bundles: the folder of edge's `nearest-<surface>`. size: pixels, what rivals see. train_images, frames: a
-    surface's, at most; 0 is all. drawn_frames: of those by which drawn weights are timed. work: kept for the next run.
-    """
+    """bundles: the folder of edge's `nearest-<surface>`, and of the gate by which they are taught anew where `taught`.
+    size: pixels, what rivals see. train_images, frames: a surface's, at most; 0 is all. drawn_frames: of those by which
+    drawn weights are timed. work: kept for the next run."""
 
     bundles: Path
+    taught: bool
     work: Path
     threads: int
     size: int
@@ -63,6 +68,24 @@ def exported(recipe: Recipe, root: Path, surface: str, good: Sequence[Path], wan
             raise EngineError(f"anomalib could not make {recipe.name}: {' '.join(str(error).split())}") from error
 
 
+def taught_here(surface: str, good: Sequence[Path], wanted: Wanted, bar: Progress) -> Path:
+    """A judge of edge's as `edge teach` makes it where nothing is chosen; what an earlier run left is used again."""
+    gate = open_bundle(wanted.bundles / "gate")
+    folder = wanted.work / f"edge-{gate.sha256[:12]}-{len(good)}"
+    done = folder / f"nearest-{surface}"
+    if not (done / MANIFEST).is_file():
+        beside = copy_bundle(gate, folder / "gate")
+        task = bar.add_task(f"{surface}: teaching edge")
+
+        def show(what: str, number: int, total: int) -> None:
+            bar.update(task, description=f"{surface}: {what}", completed=number, total=total)
+
+        seen = look_at(beside, good, WHOLE, wanted.threads, show)
+        teach_judge(beside, seen, Lesson(surface, done.name, "given", "the data's", "tools/bench-rivals"), folder, show)
+        bar.remove_task(task)
+    return done
+
+
 def judge_surface(
     root: Path,
     surface: str,
@@ -79,7 +102,9 @@ def judge_surface(
     if not good or not picked:
         raise DataError(f"{root / surface} has {len(good)} good images to teach with and {len(picked)} to judge")
     task = bar.add_task(surface, total=1.0)
-    ours = OurJudge(wanted.bundles / f"nearest-{surface}", wanted.threads, bar.console.print)
+    shipped = wanted.bundles / f"nearest-{surface}"
+    bundle = taught_here(surface, good, wanted, bar) if wanted.taught else shipped
+    ours = OurJudge(bundle, wanted.threads, bar.console.print)
     contenders: dict[str, Contender] = {OURS: ours}
     for recipe in recipes:
         bar.update(task, description=f"{surface}: making {recipe.name}")

@@ -101,9 +101,8 @@ def measure_all(
     rows: dict[str, list[Row]] = {digest: found or [] for digest, found in kept.items()}
     missing = [bundle for bundle in bundles if kept[bundle.sha256] is None]
     for bundle in missing:
-        for graph in bundle.manifest.graph:
-            bundle.read(graph)
-            bundle.read_weights(graph)
+        for file in (file for graph in bundle.manifest.graph for file in graph.files):
+            bundle.read(file)
     for engine in ENGINES if missing else ():
         if installed(engine) and any(readable(engine, b.manifest.graph) for b in missing):
             say(f"measuring {len(missing)} bundles on {engine} (once for this box and version)")

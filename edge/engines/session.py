@@ -90,8 +90,8 @@ def installed(engine: Engine) -> bool:
 
 
 def open_graph(engine: Engine, bundle: Bundle, graph: Graph, threads: int, device: Device = "auto") -> Session:
-    """Open a bundle's graph from its verified bytes. Raises BundleError, and as `open_session`."""
-    at_once = bundle.manifest.input.at_once
+    """Open what a bundle runs of its graph, from its verified bytes. Raises BundleError, and as `open_session`."""
+    graph, at_once = bundle.runs(graph), bundle.manifest.input.at_once
     return open_session(engine, bundle.read(graph), threads, device, bundle.read_weights(graph), at_once)
 
 

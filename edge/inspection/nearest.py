@@ -127,7 +127,7 @@ class NearestJudge(Scorer):
 
     def _score(self, frame: Frame) -> tuple[float, Floats]:
         name, worst = self.model.manifest.name, self.model.manifest.scoring.worst
-        cells = smooth_cells(self.model.look_again(frame, self.alone)[1], self.model.manifest.input)
+        cells = smooth_cells(self.model.look_again(frame, self.alone)[-1], self.model.manifest.input)
         h, w, d = cells.shape
         if d != len(self.memory.scale) or h * w < worst:
             raise ScoreError(f"the judge {name} answered with {h * w} cells of {d} numbers; its memory is of others")

@@ -8,7 +8,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Collection
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from edge.bundle import FORMAT_VERSION, MANIFEST, Bundle, File, Format, Graph, M
 from edge.engines.session import Engine, Floats, open_session
 from edge.errors import BundleError
 from edge.golden import golden_batch, golden_key
+from edge.offline.cut import cut_short
 from edge.offline.ports import describe
 from edge.vision.image import WHOLE, InputRule
 
@@ -58,12 +59,39 @@ def write_bundle(path: Path, fields: dict[str, object], files: dict[str, bytes],
     if ARRAYS in files:
         draft["arrays"] = _entry(ARRAYS, files[ARRAYS])
     checked = _checked(path, draft)
-    draft["graph"] = [_with_ports(graph, files) for graph in checked.graph]
+    described = tuple(_with_ports(graph, files) for graph in checked.graph)
     golden = _golden(checked, files, seed)
+    draft["graph"], shorter = cut_graphs(msgspec.structs.replace(checked, graph=described), files, seed)
     draft["golden"] = _entry(GOLDEN, golden)
     manifest = tomli_w.dumps(plain(_checked(path, draft))).encode()
-    _replace_folder(path, {**files, GOLDEN: golden, MANIFEST: manifest})
+    _replace_folder(path, {**files, **shorter, GOLDEN: golden, MANIFEST: manifest})
     return open_bundle(path)
+
+
+def cut_graphs(manifest: Manifest, files: dict[str, bytes], seed: int = 1) -> tuple[list[Graph], dict[str, bytes]]:
+    """Its graphs, and the files of what a gate's are as far as their cells, which is all that the nearest judges look
+    at: of each graph that gives the same bits here when it is cut."""
+    graphs, made = list(manifest.graph), dict[str, bytes]()
+    if manifest.kind == "gate" and len(manifest.outputs) > 1:
+        batch = golden_batch(golden_frame(manifest.input, seed), manifest.input)
+        for place, graph in enumerate(graphs):
+            name = graph.file.replace(".", f".{manifest.outputs[-1]}.", 1)
+            short, weights = cut_short(graph.format, files[graph.file], _weights(graph, files))
+            own = {name: short, **({Path(name).with_suffix(WEIGHTS).name: weights} if weights else {})}
+            cut = msgspec.convert(_graph(name, own), Graph)
+            if np.array_equal(_answer(graph, files, batch)[-1], _answer(cut, own, batch)[-1]):
+                graphs[place] = msgspec.structs.replace(graph, cut=_with_ports(cut, own))
+                made |= own
+    return graphs, made
+
+
+def _answer(graph: Graph, files: dict[str, bytes], batch: Floats) -> list[Floats]:
+    with closing(open_session(MAKERS[graph.format], files[graph.file], 2, "cpu", _weights(graph, files))) as session:
+        return [np.copy(out) for out in session.run(batch)]
+
+
+def _weights(graph: Graph, files: dict[str, bytes]) -> bytes:
+    return files[graph.weights.file] if graph.weights else b""
 
 
 def write_borrowing(
@@ -137,9 +165,8 @@ def drop_graphs(bundle: Bundle, names: Collection[str]) -> Bundle:
     rewrite(bundle.path / MANIFEST, tomli_w.dumps(plain(msgspec.structs.replace(bundle.manifest, graph=left))))
     for graph in bundle.manifest.graph:
         if graph.file in names and graph.bundle is None:
-            for entry in (graph, graph.weights):
-                if entry is not None:
-                    (bundle.path / entry.file).unlink(missing_ok=True)
+            for entry in graph.files:
+                (bundle.path / entry.file).unlink(missing_ok=True)
     return open_bundle(bundle.path)
 
 
@@ -149,12 +176,10 @@ def copy_bundle(bundle: Bundle, path: Path) -> Bundle:
     if path.resolve() == bundle.path.resolve():
         return bundle
     manifest = bundle.manifest
-    entries = [*manifest.graph, *(g.weights for g in manifest.graph if g.weights), manifest.golden]
-    entries += [manifest.arrays] if manifest.arrays else []
     there = Bundle(path, manifest, bundle.sha256)
-    for entry in entries:
+    for entry in bundle.files:
         (there if entry.bundle else bundle).read(entry)
-    own = {entry.file: bundle.read(entry) for entry in entries if not entry.bundle}
+    own = {entry.file: bundle.read(entry) for entry in bundle.files if not entry.bundle}
     _replace_folder(path, {**own, MANIFEST: (bundle.path / MANIFEST).read_bytes()})
     return open_bundle(path)
 
@@ -190,13 +215,14 @@ def _graph(name: str, files: dict[str, bytes]) -> dict[str, object]:
 
 
 def _with_ports(graph: Graph, files: dict[str, bytes]) -> Graph:
-    into, out, opset = describe(graph.format, files[graph.file], files[graph.weights.file] if graph.weights else b"")
+    into, out, opset = describe(graph.format, files[graph.file], _weights(graph, files))
     return msgspec.structs.replace(graph, input=into, output=out, opset=opset)
 
 
 def _lent(graph: Graph, lender: str) -> Graph:
     weights = msgspec.structs.replace(graph.weights, bundle=lender) if graph.weights else None
-    return msgspec.structs.replace(graph, bundle=lender, weights=weights)
+    cut = _lent(graph.cut, lender) if graph.cut else None
+    return msgspec.structs.replace(graph, bundle=lender, weights=weights, cut=cut)
 
 
 def _checked(path: Path, fields: dict[str, object]) -> Manifest:
@@ -225,13 +251,10 @@ def _golden(manifest: Manifest, files: dict[str, bytes], seed: int) -> bytes:
     batch = golden_batch(frame, manifest.input)
     arrays: dict[str, NDArray[np.uint8] | Floats] = {"frame": frame}
     for graph in manifest.graph:
-        weights = files[graph.weights.file] if graph.weights else b""
-        session = open_session(MAKERS[graph.format], files[graph.file], 2, "cpu", weights)
-        outputs = session.run(batch)
+        outputs = _answer(graph, files, batch)
         if len(outputs) != len(manifest.outputs):
             raise BundleError(f"{graph.file} has {len(outputs)} outputs; the manifest names {manifest.outputs}")
-        arrays |= {golden_key(graph, name): np.copy(out) for name, out in zip(manifest.outputs, outputs, strict=True)}
-        session.close()
+        arrays |= {golden_key(graph, name): out for name, out in zip(manifest.outputs, outputs, strict=True)}
     packed = io.BytesIO()
     np.savez_compressed(packed, allow_pickle=False, **arrays)
     return packed.getvalue()

@@ -57,12 +57,8 @@ def verify_bundle(
 
     engines: those installed where None. Raises BundleError for a missing or altered file; all else is told in the rows.
     """
-    for graph in bundle.manifest.graph:
-        bundle.read(graph)
-        bundle.read_weights(graph)
-    bundle.read(bundle.manifest.golden)
-    if bundle.manifest.arrays:
-        bundle.read(bundle.manifest.arrays)
+    for file in bundle.files:
+        bundle.read(file)
     chosen = [engine for engine in ENGINES if installed(engine)] if engines is None else list(engines)
     return [
         _check(bundle, graph, engine, opening)

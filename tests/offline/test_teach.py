@@ -92,6 +92,23 @@ def test_the_judge_looks_through_the_gates_own_run(tmp_path: Path, images: Path)
 
 
 @needs_onnx
+def test_a_judge_that_looks_in_tiles_runs_no_more_than_its_cells_and_leaves_the_gates_answer(
+    tmp_path: Path, images: Path
+) -> None:
+    path = write_line(tmp_path / "line")
+    teach("light", images, "--config", path, "--tiles", 2, 2)
+    pipeline = open_pipeline(read_line(path))
+    gate, judge = pipeline.gate, pipeline.judges["light"]
+    assert gate is not None
+    frame = read_frame(tmp_path / "broken.png")
+    assert pipeline.inspect(frame).evaluation == Evaluation.NOT_OK
+    tiles = np.zeros((4, 1, 64, 64), np.float32)
+    assert len(judge.model.session.run(tiles)) == 1 and len(gate.model.session.run(tiles)) == 2
+    assert [seen for seen, _ in gate.model.looked.answers] == [frame], "who names the defects need not look again"
+    pipeline.close()
+
+
+@needs_onnx
 def test_what_stood_in_the_line_and_in_the_gate_stays(tmp_path: Path, images: Path) -> None:
     path = write_line(tmp_path / "line")
     before = open_bundle(tmp_path / "line" / "gate")
