@@ -13,7 +13,7 @@ from rich.progress import Progress
 
 from edge.bundle import MANIFEST, open_bundle
 from edge.errors import DataError, EdgeError, EngineError
-from edge.offline.pack import copy_bundle
+from edge.offline.amend import copy_bundle
 from edge.offline.teach import Lesson, look_at, teach_judge
 from edge.vision.image import WHOLE
 from tools.rivals_judges import (

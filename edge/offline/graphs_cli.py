@@ -180,7 +180,7 @@ def parity(
     """
     need("train", "edge parity --program", *(["torch"] if program else []))
     from edge.bundle import open_bundle
-    from edge.offline.pack import copy_bundle
+    from edge.offline.amend import copy_bundle
     from edge.offline.parity_report import parity_tables, remarks, write_sheet
     from edge.offline.parity_run import check_parity
     from edge.offline.report import print_tables, progress_bar
@@ -206,7 +206,7 @@ def parity(
 def _record(bundle: Bundle, found: Parity, command: str, drop: bool, whole: bool) -> Parity:
     """Into the manifest; first, where it is wanted, what is not right out of the bundle. whole: only where all that is
     left was run. Raises EngineError."""
-    from edge.offline.pack import drop_graphs, set_parity
+    from edge.offline.amend import drop_graphs, set_parity
     from edge.offline.parity_run import for_manifest, without, wrong_graphs
 
     dropped = wrong_graphs(found) if drop else {}

@@ -7,7 +7,6 @@ import io
 import os
 import shutil
 import tempfile
-from collections.abc import Collection
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ import numpy as np
 import tomli_w
 from numpy.typing import NDArray
 
-from edge.bundle import FORMAT_VERSION, MANIFEST, Bundle, File, Format, Graph, Manifest, open_bundle
+from edge.bundle import FORMAT_VERSION, MANIFEST, Bundle, Format, Graph, Manifest, open_bundle
 from edge.engines.session import Engine, Floats, open_session
 from edge.errors import BundleError
 from edge.golden import golden_batch, golden_key
@@ -55,16 +54,16 @@ def write_bundle(path: Path, fields: dict[str, object], files: dict[str, bytes],
     manifest would not be valid, or a graph does not fit it.
     """
     tables = [_graph(name, files) for name in files if Path(name).suffix in FORMATS]
-    draft = {**fields, "format": FORMAT_VERSION, "graph": tables, "golden": _entry(GOLDEN, b"")}
+    draft = {**fields, "format": FORMAT_VERSION, "graph": tables, "golden": entry_of(GOLDEN, b"")}
     if ARRAYS in files:
-        draft["arrays"] = _entry(ARRAYS, files[ARRAYS])
+        draft["arrays"] = entry_of(ARRAYS, files[ARRAYS])
     checked = _checked(path, draft)
     described = tuple(_with_ports(graph, files) for graph in checked.graph)
     golden = _golden(checked, files, seed)
     draft["graph"], shorter = cut_graphs(msgspec.structs.replace(checked, graph=described), files, seed)
-    draft["golden"] = _entry(GOLDEN, golden)
+    draft["golden"] = entry_of(GOLDEN, golden)
     manifest = tomli_w.dumps(plain(_checked(path, draft))).encode()
-    _replace_folder(path, {**files, **shorter, GOLDEN: golden, MANIFEST: manifest})
+    replace_folder(path, {**files, **shorter, GOLDEN: golden, MANIFEST: manifest})
     return open_bundle(path)
 
 
@@ -113,74 +112,11 @@ def write_borrowing(
         "input": msgspec.structs.replace(lender.manifest.input, tiles=tiles),
         "outputs": lender.manifest.outputs,
         "graph": [_lent(graph, lent) for graph in lender.manifest.graph],
-        "arrays": _entry(ARRAYS, arrays),
+        "arrays": entry_of(ARRAYS, arrays),
         "golden": msgspec.structs.replace(lender.manifest.golden, bundle=lent),
     }
     manifest = tomli_w.dumps(plain(_checked(path, draft))).encode()
-    _replace_folder(path, {ARRAYS: arrays, MANIFEST: manifest})
-    return open_bundle(path)
-
-
-def with_arrays(bundle: Bundle, arrays: bytes, surfaces: tuple[str, ...], note: str) -> Bundle:
-    """Give a bundle other arrays and surfaces and open it; it is the old one or the new one at every moment.
-
-    note: is added to what the manifest says of its training. Raises BundleError where it cannot be written.
-    """
-    name = f"arrays-{hashlib.sha256(arrays).hexdigest()[:12]}.npz"
-    training = msgspec.structs.replace(bundle.manifest.training, note=f"{bundle.manifest.training.note}; {note}")
-    entry = File(**_entry(name, arrays))
-    fresh = {"surfaces": surfaces, "arrays": entry, "training": training, "measured": {}, "parity": {}}
-    manifest = msgspec.structs.replace(bundle.manifest, **fresh)
-    try:
-        (bundle.path / name).write_bytes(arrays)
-        (bundle.path / name).chmod(FILE_MODE)
-    except OSError as error:
-        raise BundleError(f"cannot write into {bundle.path}: {error.strerror}; is the folder writable?") from error
-    rewrite(bundle.path / MANIFEST, tomli_w.dumps(plain(manifest)))
-    old = bundle.manifest.arrays
-    if old is not None and old.file != name and old.bundle is None:
-        (bundle.path / old.file).unlink(missing_ok=True)
-    return open_bundle(bundle.path)
-
-
-def set_measured(path: Path, measured: dict[str, float | int | str]) -> Bundle:
-    """Put figures into the manifest's `measured` table, in place of those that are there. Raises BundleError."""
-    manifest = msgspec.structs.replace(open_bundle(path).manifest, measured=measured)
-    rewrite(path / MANIFEST, tomli_w.dumps(plain(manifest)))
-    return open_bundle(path)
-
-
-def set_parity(path: Path, parity: dict[str, float | int | str | bool]) -> Bundle:
-    """Put what `edge parity` found into the manifest, in place of what is there. Raises BundleError."""
-    manifest = msgspec.structs.replace(open_bundle(path).manifest, parity=parity)
-    rewrite(path / MANIFEST, tomli_w.dumps(plain(manifest)))
-    return open_bundle(path)
-
-
-def drop_graphs(bundle: Bundle, names: Collection[str]) -> Bundle:
-    """The bundle without these graphs, and its own files of them gone. Raises BundleError where none would be left."""
-    left = tuple(graph for graph in bundle.manifest.graph if graph.file not in names)
-    if not left:
-        raise BundleError(f"{bundle.path}: not one graph would be left; bring a bundle that is right")
-    rewrite(bundle.path / MANIFEST, tomli_w.dumps(plain(msgspec.structs.replace(bundle.manifest, graph=left))))
-    for graph in bundle.manifest.graph:
-        if graph.file in names and graph.bundle is None:
-            for entry in graph.files:
-                (bundle.path / entry.file).unlink(missing_ok=True)
-    return open_bundle(bundle.path)
-
-
-def copy_bundle(bundle: Bundle, path: Path) -> Bundle:
-    """Put a bundle's own files into another folder, verified, whole or not at all. Raises BundleError, also where one
-    that it borrows from is not beside the new place, or is another."""
-    if path.resolve() == bundle.path.resolve():
-        return bundle
-    manifest = bundle.manifest
-    there = Bundle(path, manifest, bundle.sha256)
-    for entry in bundle.files:
-        (there if entry.bundle else bundle).read(entry)
-    own = {entry.file: bundle.read(entry) for entry in bundle.files if not entry.bundle}
-    _replace_folder(path, {**own, MANIFEST: (bundle.path / MANIFEST).read_bytes()})
+    replace_folder(path, {ARRAYS: arrays, MANIFEST: manifest})
     return open_bundle(path)
 
 
@@ -199,7 +135,8 @@ def rewrite(path: Path, text: str) -> None:
         raise BundleError(f"cannot write {path}: {error.strerror}; is the folder writable?") from error
 
 
-def _entry(name: str, data: bytes) -> dict[str, str]:
+def entry_of(name: str, data: bytes) -> dict[str, str]:
+    """A file as a manifest names it."""
     return {"file": name, "sha256": hashlib.sha256(data).hexdigest()}
 
 
@@ -210,8 +147,8 @@ def _graph(name: str, files: dict[str, bytes]) -> dict[str, object]:
     if apart and apart not in files:
         raise BundleError(f"{name} has no {apart} beside it; OpenVINO keeps a network's weights there")
     precision = next((kind for kind in ("int8", "fp16") if f".{kind}." in name), "fp32")
-    table: dict[str, object] = {**_entry(name, files[name]), "format": form, "precision": precision}
-    return {**table, "weights": _entry(apart, files[apart])} if apart else table
+    table: dict[str, object] = {**entry_of(name, files[name]), "format": form, "precision": precision}
+    return {**table, "weights": entry_of(apart, files[apart])} if apart else table
 
 
 def _with_ports(graph: Graph, files: dict[str, bytes]) -> Graph:
@@ -260,8 +197,10 @@ def _golden(manifest: Manifest, files: dict[str, bytes], seed: int) -> bytes:
     return packed.getvalue()
 
 
-def _replace_folder(path: Path, files: dict[str, bytes]) -> None:
-    """What an earlier try left behind is put right first."""
+def replace_folder(path: Path, files: dict[str, bytes]) -> None:
+    """A folder of these files in place of what is there, whole or not at all. Raises BundleError.
+
+    What an earlier try left behind is put right first."""
     if path.resolve() == Path.cwd():
         raise BundleError(f"{path} is the folder that you stand in, and would be replaced; go one up and give its name")
     old = path.with_name(f".{path.name}.old")

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from edge.bundle import Bundle
 from edge.engines.session import Floats
 from edge.errors import BundleError
+from edge.offline.amend import with_arrays
 from edge.offline.clusters import FOLDS, cluster, kept_back, threshold
-from edge.offline.pack import with_arrays
 
 PER_SURFACE = ("centres", "whiteners", "thresholds")
 

@@ -14,7 +14,8 @@ from edge.bundle import MANIFEST, Bundle, Graph, open_bundle
 from edge.engines.session import ENGINES, Engine, Session, installed, open_graph, open_session, readable
 from edge.errors import BundleError
 from edge.golden import check_golden, golden_batch, read_golden
-from edge.offline.pack import copy_bundle, drop_graphs, write_borrowing
+from edge.offline.amend import copy_bundle, drop_graphs
+from edge.offline.pack import write_borrowing
 from edge.offline.verify import verify_bundle
 from tests.lines import edit
 from tests.small_gate import write_small_gate

@@ -23,9 +23,10 @@ pytest.importorskip("ai_edge_quantizer", reason="quantisation needs ai-edge-quan
 import onnx  # noqa: E402  # after the skip
 from torch import Tensor, nn  # noqa: E402  # after the skip
 
+from edge.offline.amend import set_measured  # noqa: E402  # after the skip
 from edge.offline.export import fp32_graphs, to_onnx, to_program, to_tflite  # noqa: E402  # after the skip
 from edge.offline.int8 import make_int8  # noqa: E402  # after the skip
-from edge.offline.pack import golden_frame, set_measured, write_bundle  # noqa: E402  # after the skip
+from edge.offline.pack import golden_frame, write_bundle  # noqa: E402  # after the skip
 from edge.offline.quantize import quantize_openvino, quantize_tflite, tflite_ranges  # noqa: E402  # after the skip
 from edge.offline.tflite_layers import with_weights  # noqa: E402  # after the skip
 

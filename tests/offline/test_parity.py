@@ -32,7 +32,8 @@ onnx = pytest.importorskip("onnx", reason="onnx, which writes the small graphs, 
 pytest.importorskip("onnxruntime", reason="the reference runs on ONNX Runtime (extra `onnx`)")
 pytest.importorskip("sklearn", reason="scikit-learn (extra `evaluate`) is not here")
 
-from edge.offline.pack import drop_graphs, write_borrowing, write_bundle  # noqa: E402  # after the skip
+from edge.offline.amend import drop_graphs  # noqa: E402  # after the skip
+from edge.offline.pack import write_borrowing, write_bundle  # noqa: E402  # after the skip
 
 # What is counted.
 

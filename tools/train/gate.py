@@ -26,11 +26,12 @@ from rich.progress import Progress
 from edge.bundle import Bundle, Precision, Targets, Thresholds, Training
 from edge.engines.processor import int8_overflows
 from edge.engines.session import OVERFLOWING, Engine, Floats, Session, open_session
+from edge.offline.amend import set_measured
 from edge.offline.calibrate import EACH_SURFACE, choose, inputs, recipe_of, write_recipe
 from edge.offline.clusters import MARGIN, QUANTILE
 from edge.offline.export import fp32_graphs, save_program, to_program
 from edge.offline.int8 import full_range, make_int8
-from edge.offline.pack import ARRAYS, set_measured, write_bundle
+from edge.offline.pack import ARRAYS, write_bundle
 from edge.offline.report import progress_bar
 from edge.offline.samples import Sample as Picture
 from edge.vision.image import InputRule, prepare

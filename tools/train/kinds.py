@@ -20,7 +20,8 @@ from edge.bundle import Bundle, Thresholds, Training
 from edge.engines.session import Floats
 from edge.errors import DataError
 from edge.inspection.kinds import GOOD, Classifier, maps_of, probabilities
-from edge.offline.pack import set_measured, write_borrowing
+from edge.offline.amend import set_measured
+from edge.offline.pack import write_borrowing
 from tools.train.data import Sample
 from tools.train.kinds_data import TAUGHT, Source, draw_samples, open_source, read_features
 from tools.train.kinds_fit import Names, choose, fit, information

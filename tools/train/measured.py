@@ -31,10 +31,10 @@ from edge.inspection.files import read_frame
 from edge.inspection.judge import Judge
 from edge.inspection.model import Model
 from edge.inspection.pipeline import Pipeline
+from edge.offline.amend import set_measured
 from edge.offline.evaluate import evaluate, run_samples
 from edge.offline.figures import Report, SurfaceFigures, stage_figures
 from edge.offline.metrics import image_figures
-from edge.offline.pack import set_measured
 from edge.offline.progress import Progress as Show
 from edge.offline.samples import Sample, find_samples
 from tools.train.data import read_samples, strangers

@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from edge.bundle import MANIFEST, Bundle, open_bundle
-from edge.offline.pack import drop_graphs, set_parity
+from edge.offline.amend import drop_graphs, set_parity
 from edge.offline.parity import Row
 from edge.offline.parity_run import Parity, check_parity, for_manifest, without, wrong_graphs
 from tools.train.measured import KEPT_FOLD, kept_back, markdown
