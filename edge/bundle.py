@@ -28,8 +28,10 @@ FORMAT_VERSION = 1
 
 Format = Literal["onnx", "openvino", "tflite"]
 Precision = Literal["fp32", "fp16", "int8"]
-FileName = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*\Z")]
-Sha256 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
+PLAIN = "a file's name without its folder: letters, digits, `_`, `.` and `-`, the last two not first"
+FileName = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*\Z", description=PLAIN)]
+DIGEST = "64 digits of 0 to 9 and a to f, as sha256sum prints them"
+Sha256 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z", description=DIGEST)]
 
 # How many answers each kind's graphs may give: a gate's features and perhaps its cells; a nearest's the same two; an
 # autoencoder's image and perhaps its latent code; a map and perhaps the frame's score.

@@ -16,8 +16,10 @@ from edge.mistakes import explain
 
 EngineName = Literal["auto", "onnx", "openvino", "litert"]
 # A name is a folder's and a topic's too: it never leaves the one ("..") nor stands for nothing in the other ("-").
-Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*\Z", max_length=64)]
-Text = Annotated[str, msgspec.Meta(pattern=r"^[^\x00-\x1f]+\Z")]
+NAMED = "a name: letters, digits, `_`, `.` and `-`, the last two not first"
+Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*\Z", max_length=64, description=NAMED)]
+WORDED = "a text of one line at least a character long"
+Text = Annotated[str, msgspec.Meta(pattern=r"^[^\x00-\x1f]+\Z", description=WORDED)]
 
 
 Start = Annotated[int, msgspec.Meta(ge=0)]

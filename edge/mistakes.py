@@ -13,9 +13,12 @@ from msgspec.inspect import (
     DictType,
     EnumType,
     Field,
+    FloatType,
+    IntType,
     ListType,
     LiteralType,
     Metadata,
+    StrType,
     StructType,
     TupleType,
     Type,
@@ -24,8 +27,9 @@ from msgspec.inspect import (
     type_info,
 )
 
-PLACE = re.compile(r"(?P<what>.*) - at `\$(?P<path>.*)`", re.DOTALL)
-STEP = re.compile(r"\.([^.\[\]]+)|\[(\d+|\.\.\.)\]")
+PLACE = re.compile(r"(?P<what>.*) - at (?P<key>`key` in )?`\$(?P<path>.*)`", re.DOTALL)
+STEP = re.compile(r"\.([^.\[\]]+)|\[(\d{1,9}|\.\.\.)\]")
+UNLIKE = re.compile(r"Expected `str` matching regex .*", re.DOTALL)
 UNKNOWN = re.compile(r"Object contains unknown field `(.*)`")
 WORDS = {
     "int": "a whole number",
@@ -39,33 +43,46 @@ WORDS = {
 
 def explain(error: msgspec.ValidationError, data: Any, kind: Any) -> str:
     """One sentence for a person, without the file. data: what could not be converted to `kind`."""
-    told = PLACE.fullmatch(str(error))
+    told = None if _unknown_here(str(error), data, kind) else PLACE.fullmatch(str(error))
     what, path = (told["what"], told["path"]) if told else (str(error), "")
-    where, info = _place(path, data, type_info(kind))
-    sentence = "; ".join([_in_words(what), *_advice(what, info)])
+    where, value, info = _place(path, data, type_info(kind))
+    if told and told["key"] and isinstance(info, DictType):
+        info = info.key_type
+        key = next(_wrong_keys(value, info), "")
+        where += f'."{key}"'
+    sentence = "; ".join([_in_words(what, info), *_advice(what, _plain(info))])
     return f"{where}: {sentence}" if where else sentence
 
 
-def _place(path: str, data: Any, info: Type | None) -> tuple[str, Type | None]:
-    """The key in full, and what may stand there. msgspec leaves a table's own names out."""
+def _place(path: str, data: Any, info: Type | None) -> tuple[str, Any, Type | None]:
+    """The key in full, what stands there and what may. msgspec leaves a table's own names out."""
     where = ""
     for name, item in STEP.findall(path):
+        info = _plain(info)
         if name:
             info, data = _field(info, name), _of(data, name)
             where += f".{name}"
         elif item == "...":
             info = info.value_type if isinstance(info, DictType) else None
-            key = next(_wrong_keys(data, info), "...")
+            key = next(_wrong_entries(data, info), "...")
             data = _of(data, key)
             where += f".{key}"
         else:
-            info, data = _item(info, int(item)), data[int(item)] if isinstance(data, list) else None
+            info, data = _item(info, int(item)), _of(data, int(item))
             where += f"[{item}]"
-        info = _plain(info)
-    return where.removeprefix("."), info
+    return where.removeprefix("."), data, info if isinstance(info, Metadata) else _plain(info)
 
 
-def _of(data: Any, key: str) -> Any:
+def _unknown_here(told: str, data: Any, kind: Any) -> bool:
+    """Is it of a key at the top that nobody knows, whatever that key says?"""
+    known = {field.encode_name for field in getattr(type_info(kind), "fields", ())}
+    unknown = {f"Object contains unknown field `{key}`" for key in data if key not in known}
+    return told in unknown
+
+
+def _of(data: Any, key: str | int) -> Any:
+    if isinstance(key, int):
+        return data[key] if isinstance(data, list) and key < len(data) else None
     return data.get(key) if isinstance(data, dict) else None
 
 
@@ -90,23 +107,50 @@ def _plain(info: Type | None) -> Type | None:
     return info
 
 
-def _wrong_keys(data: Any, info: Type | None) -> Iterator[str]:
-    """Of a table of structs: those that are not as they should be."""
-    plain = _plain(info)
-    if isinstance(data, dict) and isinstance(plain, StructType):
-        for key, entry in data.items():
-            try:
-                msgspec.convert(entry, plain.cls)
-            except msgspec.ValidationError:
+def _wrong_keys(data: Any, info: Type) -> Iterator[str]:
+    """Of a table: those that its keys' own rule refuses."""
+    rule = _plain(info)
+    if isinstance(data, dict) and isinstance(rule, StrType):
+        for key in data:
+            if not re.search(rule.pattern or "", key) or len(key) > (rule.max_length or len(key)):
                 yield key
 
 
-def _in_words(what: str) -> str:
+def _wrong_entries(data: Any, info: Type | None) -> Iterator[str]:
+    """Of a table: those whose value is not as it should be."""
+    for key, entry in data.items() if isinstance(data, dict) else ():
+        if not _fits(entry, _plain(info)):
+            yield key
+
+
+def _fits(entry: Any, info: Type | None) -> bool:
+    if isinstance(info, StructType):
+        try:
+            msgspec.convert(entry, info.cls)
+        except msgspec.ValidationError:
+            return False
+    if isinstance(info, UnionType):
+        return any(_fits(entry, _plain(one)) for one in info.types)
+    if isinstance(info, IntType):
+        return type(entry) is int and (info.ge is None or entry >= info.ge)
+    return not isinstance(info, FloatType) or type(entry) in (int, float)
+
+
+def _in_words(what: str, info: Type | None) -> str:
+    if UNLIKE.fullmatch(what) and (rule := _description(info)):
+        return f"write {rule}"
     if unknown := UNKNOWN.fullmatch(what):
         return f"unknown key {unknown[1]}"
     if what.startswith("Expected"):
         what = re.sub(r"`(\w+)( \| null)?`", lambda match: WORDS.get(match[1], match[0]), what)
     return what.replace("Object missing required field", "the key is missing:").replace("`", "")
+
+
+def _description(info: Type | None) -> str:
+    """What the type itself says that it takes, in words."""
+    if isinstance(info, Metadata):
+        return str((info.extra_json_schema or {}).get("description", ""))
+    return next(filter(None, map(_description, info.types)), "") if isinstance(info, UnionType) else ""
 
 
 def _advice(what: str, info: Type | None) -> list[str]:

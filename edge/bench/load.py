@@ -127,7 +127,7 @@ def _bundle_cases(bundle: Bundle, asked: Asked, threads: int, device: Device, de
 def _gops(bundle: Bundle) -> float | None:
     """10^9 operations of a frame, counted in the FP32 ONNX graph, whose batch is open."""
     graph = next((g for g in bundle.manifest.graph if (g.format, g.precision) == ("onnx", "fp32")), None)
-    once = operations(bundle.where(graph)) if graph else None
+    once = operations(bundle.where(bundle.runs(graph))) if graph else None
     rule = bundle.manifest.input
     rule = enough(rule) if bundle.manifest.kind == "nearest" else rule
     return None if once is None else once * (rule.patches or rule.batch)

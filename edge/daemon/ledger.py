@@ -25,10 +25,10 @@ from edge.journal.writer import STALLED_S, Journal, open_journal
 from edge.records import Evaluation, PartVerdict, Verdict
 
 log = logging.getLogger("edge")
-STATE_S = 1.0
-# What leaves otherwise than it was written is written anew. Who would have to leave until then is not waited for: else
-# each is late by what the one before it was, for as long as frames come faster than the disk takes a write.
-ANEW_NS = 100_000_000
+STATE_S, LAST_WRITE_S = 1.0, 3.0
+# How long a disk has for what is fail-safe after its deadline, and for those before one that is due; at most the latter
+# where the disk itself takes longer.
+GRACE_NS, MOST_GRACE_NS, USUAL = 15_000_000, 100_000_000, 1.5
 
 Told = TypeVar("Told", Verdict, PartVerdict)
 Late = Callable[[Told], Told | None]
@@ -39,12 +39,8 @@ def never_late(_: object) -> None:
     """Of what has no deadline."""
 
 
-def never_due(_: object) -> int:
+def never_due(*_: object) -> int:
     """Of what may wait for a disk for as long as any disk takes that still works."""
-    return END
-
-
-def nobody_due() -> int:
     return END
 
 
@@ -62,7 +58,7 @@ class Ledger(Protocol):
     def publish(self, told: Sequence[Told], late: Late[Told] = never_late, due: Due[Told] = never_due) -> list[Told]:
         """As they were published: with their positions, and where the policy has it rejected. told: the most urgent
         first. late: what is to be told in a verdict's place where its deadline has passed by now, else None; asked just
-        before each is sent. due: until when, of perf_counter_ns, a verdict may wait for a disk."""
+        before each is sent. due: its deadline, of perf_counter_ns."""
         ...
 
     def tick(self) -> None:
@@ -121,10 +117,10 @@ class Kept:
 
     def refused(self, verdict: Told, why: str) -> Told:
         """As the policy has it where it is not sure to be kept: that is never OK. Undefined it stays for its own
-        reason."""
+        reason. why: of the journal's state; nothing of a disk that is too slow for this one."""
         if self.journal.config.full == "flag" or verdict.evaluation == Evaluation.UNDEFINED:
             return verdict
-        detail = f"the journal cannot be written: {why}"
+        detail = f"the journal cannot be written: {why}" if why else "the journal's disk is too slow for its deadline"
         return msgspec.structs.replace(
             verdict, evaluation=int(Evaluation.UNDEFINED), reason="not_journaled", detail=detail, fail_safe=True
         )
@@ -154,10 +150,15 @@ class Kept:
             )
 
     def close(self) -> None:
-        """What waits is written first."""
-        self._flusher.close()
+        """What waits is written first, by a disk that answers."""
+        written = self._flusher.close(LAST_WRITE_S)
         if self._service:
             self._service.close()
+        if not written:
+            journal = self.journal
+            lost = f"{journal.next_position - journal.durable} verdicts, from position {journal.durable} on"
+            log.error("%s: the disk does not answer; %s, were published and are not in it", journal.folder, lost)
+            return
         try:
             self.journal.close()
         except JournalError as error:
@@ -165,8 +166,10 @@ class Kept:
 
 
 class Durable(Kept):
-    """On the disk first. All that is published at once costs one write and one sync. A disk that has not answered when
-    a verdict has to leave is not waited for: it leaves as late, and goes to the disk anew, as it left.
+    """On the disk first. All that is published at once costs one write and one sync. What has to leave before the disk
+    can have answered, as it has been lately, is written as it leaves: not durable, and so never OK. A disk that has not
+    answered in time all the same is not waited for: the verdict leaves as late, and goes to the disk anew, as it left;
+    those behind it for which that takes too long leave with it, else each were late by what the one before it was.
 
     What a crash leaves on the disk before that is replayed as it was decided, in time, though it left as late; so it
     stays too where the disk refuses both the cut and a new segment, and nothing is written after that.
@@ -180,39 +183,54 @@ class Durable(Kept):
         outlet: VerdictOutlet,
         session: str,
         guard: Guard | None,
-        others_due: Callable[[], int] = nobody_due,
+        others_due: Callable[[], int] = never_due,
     ) -> None:
-        """others_due: when the next one has to leave that will be published after these, of perf_counter_ns."""
+        """others_due: the first deadline of those that will be published after these, of perf_counter_ns."""
         super().__init__(journal, outlet, session, guard, group_s=0.0)
         self._others_due = others_due
 
     def publish(self, told: Sequence[Told], late: Late[Told] = never_late, due: Due[Told] = never_due) -> list[Told]:
         self._unsent = first = self.journal.next_position
-        placed = [msgspec.structs.replace(made, journal=first + n, durable=True) for n, made in enumerate(told)]
+        now, soonest = perf_counter_ns(), self._soonest_ns()
+        dues = _no_later_than_those_behind([_until(made, due(made), now) for made in told])
+        placed = [self._as_written(made, first + n, dues[n] >= soonest) for n, made in enumerate(told)]
         messages = list(map(message, placed))
         self.journal.append_all(messages)
-        gives_up, hopeless = perf_counter_ns() + int(1e9 * STALLED_S), 0
-        for place, due_ns in enumerate(_no_later_than_those_behind(list(map(due, told)))):
-            waits_ns = 0 if due_ns < hopeless else min(due_ns, gives_up)
-            leaves = self._as_it_leaves(placed[place], waits_ns, late)
+        gives_up = now + int(2e9 * STALLED_S)  # a silent disk is one that fails before that
+        for place, due_ns in enumerate(dues):
+            leaves = self._as_it_leaves(placed[place], min(due_ns, gives_up) if due_ns >= soonest else now, late)
             if leaves is not placed[place]:
                 placed[place], messages[place] = leaves, message(leaves)
                 self.journal.replace(first + place, *messages[place])
-                hopeless = perf_counter_ns() + ANEW_NS
+                soonest = self._soonest_ns()
             self._outlet.publish(*messages[place])
         self._unsent = END
         return placed
 
+    def _soonest_ns(self) -> int:
+        return perf_counter_ns() + int(1e9 * self.journal.soonest_s)
+
+    def _as_written(self, made: Told, position: int, sure: bool) -> Told:
+        """sure: the disk may have it before it has to leave."""
+        placed = msgspec.structs.replace(made, journal=position, durable=sure)
+        return placed if sure else self.refused(placed, self.journal.why)
+
     def _as_it_leaves(self, verdict: Told, due_ns: int, late: Late[Told]) -> Told:
-        sure = self._flusher.wait(verdict.journal or 0, lambda: min(due_ns, self._others_due()))
+        sure = not verdict.durable or self._flusher.wait(verdict.journal or 0, lambda: min(due_ns, self._behind_ns()))
         if told_late := late(verdict):
             return msgspec.structs.replace(told_late, journal=verdict.journal, durable=False)
         if sure:
             return verdict
         state = self.journal.state
         self._tell(state)  # what they are refused for is said before them
-        why = state.why or "the disk has not answered in time"
-        return self.refused(msgspec.structs.replace(verdict, durable=False), why)
+        return self.refused(msgspec.structs.replace(verdict, durable=False), state.why)
+
+    def _behind_ns(self) -> int:
+        """Until when those have to leave that are not here yet: longer where the disk is slow, and no slower than it
+        has been."""
+        usual_s = USUAL * self.journal.pace_s
+        grace_ns = 0 if self.journal.at_it_s > usual_s else min(int(1e9 * usual_s), MOST_GRACE_NS)
+        return self._others_due() + max(GRACE_NS, grace_ns)
 
 
 class Fast(Kept):
@@ -235,6 +253,11 @@ class Fast(Kept):
             self.journal.append(topic, body)
             published.append(placed)
         return published
+
+
+def _until(made: Verdict | PartVerdict, due_ns: int, now: int) -> int:
+    """Until when it may wait for a disk; what is fail-safe for a moment after its deadline."""
+    return max(due_ns, now + GRACE_NS) if made.evaluation == Evaluation.UNDEFINED else due_ns
 
 
 def _no_later_than_those_behind(dues: list[int]) -> list[int]:

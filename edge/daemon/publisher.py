@@ -1,4 +1,5 @@
-"""The last stage: one verdict for every ticket, in the order in which they are done. It alone numbers and sends."""
+"""The last stage: one verdict for every ticket, as they are done; of those that wait for a disk the most urgent first.
+It alone numbers and sends."""
 
 from __future__ import annotations
 
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from edge.daemon.metrics import Metrics
 
 log = logging.getLogger("edge")
-GRACE_NS = 15_000_000  # how long a disk has for what is fail-safe, after its deadline
 
 
 class Publisher(Thread):
@@ -54,7 +54,7 @@ class Publisher(Thread):
         self.session, self.seq, self.missing = uuid.uuid4().hex[:12], 0, 0
         self.line, self._belt, self._verdicts, self._clock = line, belt, verdicts, clock
         self._metrics, self._drift = metrics, drift
-        self._ledger = open_ledger(line, verdicts, self.session, guard, self._others_due_ns)
+        self._ledger = open_ledger(line, verdicts, self.session, guard, belt.earliest_deadline_ns)
         self._parts = PartDesk(line, line.config.parts, self.session) if line.config.parts else None
         self._gallery = open_gallery(line)
         self.shadow: Shadow | None = None
@@ -117,7 +117,7 @@ class Publisher(Thread):
                 published = self._ledger.publish(
                     made,
                     lambda verdict: self._late(asked[verdict.seq], verdict),
-                    lambda verdict: _due_ns(asked[verdict.seq]),
+                    lambda verdict: asked[verdict.seq].deadline_ns or END,
                 )
                 answered = zip(tickets, published, strict=True)
                 for ticket, verdict in sorted(answered, key=lambda pair: pair[0].number):
@@ -173,21 +173,9 @@ class Publisher(Thread):
         line = ticket.line or self.line
         return make_verdict(line, self.session, seq, ticket.camera, ticket.header, inspection, deadline, ticket.missing)
 
-    def _others_due_ns(self) -> int:
-        """Until when those have to leave that are not collected yet."""
-        return self._belt.earliest_deadline_ns() + GRACE_NS
-
     def _publish_parts(self, ended: list[PartVerdict]) -> None:
         for verdict in self._ledger.publish(ended) if ended else []:
             if self._metrics:
                 self._metrics.count_part(verdict)
             if len(verdict.frames) < verdict.expected:
                 log.warning("part %s: %s", verdict.part_id or "-", verdict.detail, extra=about(verdict))
-
-
-def _due_ns(ticket: Ticket) -> int:
-    """Until when it may wait for a disk; what is fail-safe for a moment after its deadline."""
-    if ticket.deadline_ns is None:
-        return END
-    failsafe = ticket.inspection.evaluation is Evaluation.UNDEFINED
-    return max(ticket.deadline_ns, perf_counter_ns() + GRACE_NS) if failsafe else ticket.deadline_ns

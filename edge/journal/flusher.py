@@ -11,7 +11,7 @@ from edge.journal.writer import Journal
 
 GROUP_S = 0.005  # and as long again for the disk: 10 ms in all
 AGAIN_S = 0.1
-LOOK_S = 0.01  # how late a disk that is stalled, or what has become due, may be noticed
+LOOK_S = 0.005  # how late a disk that is stalled, or what has become due, may be noticed
 
 
 class Flusher:
@@ -39,11 +39,13 @@ class Flusher:
                 self._tried.wait(min(left_s, LOOK_S))
         return kept or self._journal.keeps(position)
 
-    def close(self) -> None:
-        """The journal stays open; its `close` commits the rest."""
+    def close(self, seconds: float | None = None) -> bool:
+        """The journal stays open; its `close` commits the rest. False where the disk has not answered after so many
+        seconds."""
         self._stop.set()
         self._journal.appended.set()
-        self.thread.join()
+        self.thread.join(seconds)
+        return not self.thread.is_alive()
 
     def _run(self) -> None:
         while not self._stop.is_set():

@@ -74,9 +74,13 @@ class OpenSegment:
         self.size += len(data)
 
     def cut(self, size: int) -> None:
-        """Only its first `size` bytes count from now on; where the disk refuses, the next segment says so."""
+        """Only its first `size` bytes count from now on, on the disk with the next append; where the disk refuses, the
+        next segment says so."""
         self.size = size
-        self.sound = self._cut_back()
+        try:
+            self._disk.truncate(self._file, size)
+        except OSError:
+            self.sound = False
 
     def close(self) -> None:
         try:

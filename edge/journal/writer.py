@@ -7,9 +7,11 @@ import logging
 import os
 import threading
 import time
+from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from statistics import median
 
 from edge.config import JournalConfig, Line
 from edge.errors import JournalError
@@ -25,10 +27,12 @@ MEGABYTE = 1 << 20
 WAITING_BYTES = 4 * MEGABYTE
 LOCK_TRIES = 5
 STALLED_S = 1.0
+LATELY = 9  # commits
 
 
 class Journal:
-    """One thread appends, one commits; they may be the same. `appended` is set while something waits."""
+    """One thread appends, one commits; they may be the same. `appended` is set while something waits. pace_s: what a
+    commit takes, as the disk has been lately."""
 
     def __init__(
         self,
@@ -57,6 +61,8 @@ class Journal:
         self._why, self._since_ns = "", 0
         self._oldest = 0.0  # no record that waits is older, on the monotonic clock
         self._asked: float | None = None  # since when the disk has been at a commit, on the monotonic clock
+        self._took = deque[float](maxlen=LATELY)
+        self.pace_s = 0.0
         self._committing = threading.Lock()
 
     def append(self, topic: bytes, body: bytes) -> int:
@@ -94,6 +100,8 @@ class Journal:
                     self._asked = began
                     self._write(batch)
                     self._queue.written(batch)
+                    self._took.append(time.monotonic() - began)
+                    self.pace_s = median(self._took)
                     self._oldest = began if self.durable == self._end else self._oldest
                     self._why, self._since_ns = "", 0
             except BaseException as error:
@@ -130,8 +138,7 @@ class Journal:
 
     def _trouble(self) -> tuple[str, int]:
         """And since when, on the realtime clock."""
-        asked = self._asked
-        waited = 0.0 if asked is None else time.monotonic() - asked
+        waited = self.at_it_s
         if not self._why and waited > STALLED_S:
             return f"the disk has not answered for more than {STALLED_S:g} s", time.time_ns() - int(1e9 * waited)
         return self._why, self._since_ns
@@ -150,6 +157,17 @@ class Journal:
             durable=self.durable,
             lost=self.lost,
         )
+
+    @property
+    def soonest_s(self) -> float:
+        """How long from now until what is appended or replaced now is on the disk, as the disk has been lately."""
+        return (max(0.0, self.pace_s - self.at_it_s) if self.at_it_s else 0.0) + self.pace_s
+
+    @property
+    def at_it_s(self) -> float:
+        """For how long the disk has been at a commit; 0 where it is at none."""
+        asked = self._asked
+        return 0.0 if asked is None else time.monotonic() - asked
 
     @property
     def lag_s(self) -> float:
@@ -190,7 +208,7 @@ class Journal:
         try:
             kept = segments(self.folder)[:-1]
             sizes = [segment.path.stat().st_size for segment in kept]
-            while kept and sum(sizes) > room:
+            while len(kept) > 1 and sum(sizes) > room:  # the last one may be over by what was written at once
                 oldest = kept.pop(0)
                 sizes.pop(0)
                 self._disk.delete(oldest.path)

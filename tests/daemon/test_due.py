@@ -111,7 +111,7 @@ def test_a_disk_slower_than_the_line_is_back_to_normal_after_a_hiccup(
     disk = SlowDisk()
     with last_stage(small_line, tmp_path, disk, monkeypatch) as last:
         for number in range(200):
-            disk.slow_s = 0.3 if number == 20 else 0.015
+            disk.slow_s = 0.3 if 20 <= number < 24 else 0.015
             last.found(150)
             time.sleep(0.01)
         told = last.heard(200)
