@@ -175,7 +175,8 @@ def camera(
 ) -> None:
     """Play images onto the bus as a camera would, each with a trigger id.
 
-    The part id is the file's name, after as many of its folders as tell the files apart.
+    The part id is the file's name without its ending, after as many of its folders as tell those files apart: cameras
+    that show the same parts are given folders that are alike.
     """
     import random
 

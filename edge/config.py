@@ -128,11 +128,11 @@ class JournalConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where everything that was published can be read again.
 
     folder: relative to the line's file, or absolute. mode: `durable` has a verdict on the disk before it is published,
-    `fast` at most about 10 ms after. quota_mb: of all segments; the oldest are deleted. segment_mb: of one file. full:
-    what becomes of verdicts while the disk is full or fails: the daemon stops, they are all Undefined, or they go on
-    as they are, not durable. replay: a ZeroMQ address that the daemon binds, for those who come late; none: no replays.
-    pictures_mb: of the kept pictures; 0: none is kept. near: a good frame's picture is kept too where its score is
-    within this share of the threshold.
+    or tells it as Undefined where the disk is too slow for its deadline; `fast` has it there at most about 10 ms after.
+    quota_mb: of all segments; the oldest are deleted. segment_mb: of one file. full: what becomes of verdicts while the
+    disk is full or fails: the daemon stops, they are all Undefined, or they go on as they are, not durable. replay: a
+    ZeroMQ address that the daemon binds, for those who come late; none: no replays. pictures_mb: of the kept pictures;
+    0: none is kept. near: a good frame's picture is kept too where its score is within this share of the threshold.
     """
 
     folder: Text

@@ -315,7 +315,7 @@ def test_surfaces_that_were_judged_before_one_failed_keep_their_rows(
     monkeypatch.chdir(tmp_path)  # run_judges changes it
     monkeypatch.setattr("tools.rivals_run.judge_surface", judge)
     monkeypatch.setattr("tools.rivals_run.PACKAGES", ("numpy",))
-    wanted = Wanted(tmp_path, False, tmp_path / "work", 1, 64, 0, 0, 1)
+    wanted = Wanted(tmp_path, None, tmp_path / "work", 1, 64, 0, 0, 1)
     report = run_judges(tmp_path, ["dark", "light", "grey"], [], wanted, Progress(disable=True))
     ended = isinstance(stop, KeyboardInterrupt)
     assert report.failed == [f"light: {STOPPED_JUDGES if ended else 'no memory'}"]

@@ -33,8 +33,8 @@ RIVALS: dict[Engine, dict[Rival, bool]] = {
 }
 MEANING: dict[Rival, str] = {
     "benchmark_app": "OpenVINO's benchmark_app, sync, one stream, f32, same threads",
-    "plain": "InferenceSession.run in a loop, as onnxruntime_perf_test -D; its binary is not in the wheel",
-    "spinning": "the same with ONNX Runtime's threads spinning, its own default; told, not judged",
+    "plain": "InferenceSession.run in a loop, as onnxruntime_perf_test; its binary is not in the wheel",
+    "spinning": "the same with ONNX Runtime's threads spinning on, its own default; told, not judged",
 }
 BENCHMARK_APP = "from openvino.tools.benchmark.main import main; main()"
 START_S = 120.0
@@ -85,7 +85,7 @@ def pick_graph(bundle: Bundle, file: str | None) -> Graph:
 def loop_of(bundle: Bundle, graph: Graph, engine: Engine, threads: int, seconds: float, percentile: int) -> Loop:
     """`ours`, on as many pictures as the session runs at once: a larger batch is cut into such turns."""
     shape = (bundle.manifest.input.at_once, *example_batch(bundle).shape[1:])
-    path = bundle.where(graph).resolve()
+    path = bundle.where(bundle.runs(graph)).resolve()
     return Loop("ours", engine, str(bundle.path.resolve()), graph.file, str(path), shape, threads, seconds, percentile)
 
 

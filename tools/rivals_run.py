@@ -14,7 +14,7 @@ from rich.progress import Progress
 from edge.bundle import MANIFEST, open_bundle
 from edge.errors import DataError, EdgeError, EngineError
 from edge.offline.amend import copy_bundle
-from edge.offline.teach import Lesson, look_at, teach_judge
+from edge.offline.teach import Lesson, Settings, look_at, teach_judge
 from edge.vision.image import WHOLE
 from tools.rivals_judges import (
     OURS,
@@ -37,12 +37,12 @@ PACKAGES = ("anomalib", "openvino", "onnxruntime", "timm", "torch", "torchvision
 
 @dataclass(frozen=True)
 class Wanted:
-    """bundles: the folder of edge's `nearest-<surface>`, and of the gate by which they are taught anew where `taught`.
-    size: pixels, what rivals see. train_images, frames: a surface's, at most; 0 is all. drawn_frames: of those by which
-    drawn weights are timed. work: kept for the next run."""
+    """bundles: the folder of edge's `nearest-<surface>`, and of the gate by which they are taught anew where `taught`
+    says how many places they remember. size: pixels, what rivals see. train_images, frames: a surface's, at most; 0 is
+    all. drawn_frames: of those by which drawn weights are timed. work: kept for the next run."""
 
     bundles: Path
-    taught: bool
+    taught: int | None
     work: Path
     threads: int
     size: int
@@ -68,10 +68,10 @@ def exported(recipe: Recipe, root: Path, surface: str, good: Sequence[Path], wan
             raise EngineError(f"anomalib could not make {recipe.name}: {' '.join(str(error).split())}") from error
 
 
-def taught_here(surface: str, good: Sequence[Path], wanted: Wanted, bar: Progress) -> Path:
-    """A judge of edge's as `edge teach` makes it where nothing is chosen; what an earlier run left is used again."""
+def taught_here(surface: str, good: Sequence[Path], cells: int, wanted: Wanted, bar: Progress) -> Path:
+    """A judge of edge's as `edge teach --cells` makes it; what an earlier run left is used again."""
     gate = open_bundle(wanted.bundles / "gate")
-    folder = wanted.work / f"edge-{gate.sha256[:12]}-{len(good)}"
+    folder = wanted.work / f"edge-{gate.sha256[:12]}-{len(good)}-{cells}"
     done = folder / f"nearest-{surface}"
     if not (done / MANIFEST).is_file():
         beside = copy_bundle(gate, folder / "gate")
@@ -81,7 +81,8 @@ def taught_here(surface: str, good: Sequence[Path], wanted: Wanted, bar: Progres
             bar.update(task, description=f"{surface}: {what}", completed=number, total=total)
 
         seen = look_at(beside, good, WHOLE, wanted.threads, show)
-        teach_judge(beside, seen, Lesson(surface, done.name, "given", "the data's", "tools/bench-rivals"), folder, show)
+        said = Lesson(surface, done.name, "given", "the data's", "tools/bench-rivals", settings=Settings(cells=cells))
+        teach_judge(beside, seen, said, folder, show)
         bar.remove_task(task)
     return done
 
@@ -103,7 +104,7 @@ def judge_surface(
         raise DataError(f"{root / surface} has {len(good)} good images to teach with and {len(picked)} to judge")
     task = bar.add_task(surface, total=1.0)
     shipped = wanted.bundles / f"nearest-{surface}"
-    bundle = taught_here(surface, good, wanted, bar) if wanted.taught else shipped
+    bundle = taught_here(surface, good, wanted.taught, wanted, bar) if wanted.taught else shipped
     ours = OurJudge(bundle, wanted.threads, bar.console.print)
     contenders: dict[str, Contender] = {OURS: ours}
     for recipe in recipes:

@@ -24,6 +24,7 @@ from edge.vision.image import Pixels
 
 LINGER_CAMERA_MS = 5_000
 SUBSCRIBE = b"\x01"  # a subscription's first byte; the topic follows
+TOLD = 100  # characters of what somebody else asks for
 
 Encoding = Literal["raw", "png", "jpeg"]
 
@@ -70,7 +71,8 @@ class Camera:
             wanted = self._socket.recv()
             if wanted[:1] == SUBSCRIBE and self._topic.startswith(wanted[1:]):
                 return None
-            others.add(wanted[1:].decode(errors="replace"))
+            if wanted[:1] == SUBSCRIBE:
+                others.add(ascii(wanted[1:].decode(errors="replace")[:TOLD]))
         return others
 
     def send(

@@ -16,6 +16,7 @@ TENSORRT = "TensorrtExecutionProvider"
 GPU_PROVIDERS = (TENSORRT, "CUDAExecutionProvider")
 Provider = tuple[str, dict[str, object]]
 CPU: Provider = ("CPUExecutionProvider", {})
+SPIN_US = "800"
 # ONNX Runtime's own exceptions share no base but Exception.
 OWN = [kind for kind in vars(onnxruntime_pybind11_state).values() if isinstance(kind, type)]
 FAULTS: tuple[type[Exception], ...] = (RuntimeError, ValueError, *(kind for kind in OWN if issubclass(kind, Exception)))
@@ -93,8 +94,9 @@ def open_native(graph: bytes, threads: int, device: Device) -> ort.InferenceSess
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    # Spinning worker threads starve whatever prepares the next frame.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # Threads that sleep between two layers wake too late to help; those that spin on starve whoever prepares a frame.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "1")
+    options.add_session_config_entry("session.intra_op.spin_duration_us", SPIN_US)
     options.add_session_config_entry("session.use_env_allocators", "1")
     options.log_severity_level = 3
     available = ort.get_available_providers()

@@ -31,7 +31,7 @@ def find_images(places: Iterable[Path]) -> list[Path]:
 
 def short_names(paths: Sequence[Path]) -> list[str]:
     """Each file's name without its ending, after as many of its folders as tell all of them apart."""
-    whole = [path.with_suffix("").parts for path in paths]
+    whole = [path.with_suffix("").relative_to(path.anchor).parts for path in paths]
     names = list[str]()
     for depth in range(1, max(map(len, whole), default=0) + 1):
         names = ["/".join(parts[-depth:]) for parts in whole]

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from edge.errors import FrameError
-from edge.vision.image import InputRule, prepare
+from edge.vision.image import LARGE, InputRule, prepare, resize
 
 GREY = InputRule(32, 24)
 COLOUR = InputRule(32, 24, channels=3)
@@ -80,3 +81,30 @@ def test_patches_and_tiles_together_are_refused() -> None:
 def test_other_pixels_are_refused_by_name(pixels: NDArray[np.uint8]) -> None:
     with pytest.raises(FrameError, match="send"):
         prepare(pixels, GREY)
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    st.integers(740, 1700),
+    st.integers(740, 1700),
+    st.integers(16, 740),
+    st.integers(16, 740),
+    st.sampled_from([np.uint8, np.uint16]),
+)
+def test_a_large_grey_frame_is_averaged_as_opencv_does(
+    height: int, width: int, low: int, narrow: int, dtype: type[np.uint8] | type[np.uint16]
+) -> None:
+    rng = np.random.default_rng(height * width)
+    pixels = rng.integers(0, np.iinfo(dtype).max, (height, width), dtype, endpoint=True)
+    assert pixels.size > LARGE
+    ours = resize(pixels, narrow, low)
+    theirs = cv2.resize(pixels, (narrow, low), interpolation=cv2.INTER_AREA)
+    apart = np.abs(ours.astype(np.int64) - theirs)
+    assert ours.dtype == dtype and ours.shape == (low, narrow)
+    assert apart.max() <= 1 and (apart > 0).mean() < (0.001 if dtype is np.uint8 else 0.05)
+
+
+def test_a_cut_out_of_a_large_grey_frame_is_averaged_alike() -> None:
+    pixels = np.random.default_rng(0).integers(0, 255, (2000, 1800), np.uint8)
+    cut = pixels[100:1900, 50:1650]
+    assert np.array_equal(resize(cut, 224, 224), resize(cut.copy(), 224, 224))
