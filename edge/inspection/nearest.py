@@ -28,6 +28,7 @@ from edge.vision.image import WHOLE, InputRule
 
 ARRAYS = ("memory", "scale", "room")
 ROWS = 256  # cells compared at a time: a tile at once, and many tiles need no more memory than one
+MOST = 512  # numbers of a cell: OpenCV's channels
 ENLARGED = 4  # the map is drawn this much finer than its cells, so that boxes follow what lies between them
 
 
@@ -37,10 +38,8 @@ def smooth_cells(cells: Floats, rule: InputRule) -> Floats:
     across, down = rule.tiles
     chosen = cells[rule.views.index("whole") if len(cells) > 1 else 0] if rule.tiles == WHOLE else cells
     _, h, w = chosen.shape[-3:]
-    tiles = chosen.reshape(down, across, -1, h, w).transpose(0, 3, 1, 4, 2)
-    padded = np.pad(tiles.reshape(down * h, across * w, -1), ((1, 1), (1, 1), (0, 0)), mode="edge")
-    rows = padded[:-2] + padded[1:-1] + padded[2:]
-    return (rows[:, :-2] + rows[:, 1:-1] + rows[:, 2:]) / 9  # type: ignore[no-any-return]  # numpy loses the dtype
+    tiles = chosen.reshape(down, across, -1, h, w).transpose(0, 3, 1, 4, 2).reshape(down * h, across * w, -1)
+    return cv2.blur(tiles, (3, 3), borderType=cv2.BORDER_REPLICATE)  # type: ignore[return-value]  # cv2 keeps the dtype
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,9 +149,14 @@ def _memory(arrays: dict[str, NDArray[np.generic]], graph: Graph, where: Path) -
         raise BundleError(f"{where} lacks the array {error}; teach the surface again, on this box") from error
     except ValueError as error:
         raise BundleError(f"{where}: {error}") from error
-    if good.ndim != 2 or not len(good) or (room.shape, scale.shape) != (good.shape[:1], good.shape[1:]):
+    if (
+        good.ndim != 2
+        or good.shape[1] > MOST
+        or not len(good)
+        or (room.shape, scale.shape) != (good.shape[:1], good.shape[1:])
+    ):
         shapes = f"{good.shape}, {scale.shape} and {room.shape}"
-        raise BundleError(f"{where}: memory is `(m, d)`, scale `(d,)` and room `(m,)`, not {shapes}")
+        raise BundleError(f"{where}: memory is `(m, d)`, d up to {MOST}, scale `(d,)` and room `(m,)`, not {shapes}")
     if good.dtype != np.int8 or not good.any(axis=1).all():
         raise BundleError(f"{where}: memory is int8 and has no empty row")
     if not (np.isfinite(scale).all() and np.isfinite(room).all()) or room.min() <= 0:
