@@ -69,13 +69,13 @@ def bare(loop: Loop, batch: Any) -> Callable[[], object]:
     """What onnxruntime_perf_test does, its threads spinning as edge's do or as ONNX Runtime has it."""
     import onnxruntime
 
-    from edge.engines.onnx import SPIN_US
+    from edge.engines.onnx import SPINNING
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = loop.threads
     options.inter_op_num_threads = 1
-    if loop.who != "spinning":
-        options.add_session_config_entry("session.intra_op.spin_duration_us", SPIN_US)
+    for key, value in SPINNING.items() if loop.who != "spinning" else ():
+        options.add_session_config_entry(key, value)
     session = onnxruntime.InferenceSession(loop.path, options, providers=["CPUExecutionProvider"])
     fed = {session.get_inputs()[0].name: batch}
     return lambda: session.run(None, fed)

@@ -16,7 +16,13 @@ TENSORRT = "TensorrtExecutionProvider"
 GPU_PROVIDERS = (TENSORRT, "CUDAExecutionProvider")
 Provider = tuple[str, dict[str, object]]
 CPU: Provider = ("CPUExecutionProvider", {})
-SPIN_US = "800"
+# Threads that sleep between two layers wake too late to help; those that spin on starve whoever prepares a frame: they
+# spin for 0.8 ms, where this release of ONNX Runtime knows how.
+BRIEFLY = tuple(map(int, ort.__version__.split(".")[:2])) >= (1, 31)
+SPINNING = {
+    "session.intra_op.allow_spinning": "1" if BRIEFLY else "0",
+    **({"session.intra_op.spin_duration_us": "800"} if BRIEFLY else {}),
+}
 # ONNX Runtime's own exceptions share no base but Exception.
 OWN = [kind for kind in vars(onnxruntime_pybind11_state).values() if isinstance(kind, type)]
 FAULTS: tuple[type[Exception], ...] = (RuntimeError, ValueError, *(kind for kind in OWN if issubclass(kind, Exception)))
@@ -94,10 +100,8 @@ def open_native(graph: bytes, threads: int, device: Device) -> ort.InferenceSess
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    # Threads that sleep between two layers wake too late to help; those that spin on starve whoever prepares a frame.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "1")
-    options.add_session_config_entry("session.intra_op.spin_duration_us", SPIN_US)
-    options.add_session_config_entry("session.use_env_allocators", "1")
+    for key, value in {**SPINNING, "session.use_env_allocators": "1"}.items():
+        options.add_session_config_entry(key, value)
     options.log_severity_level = 3
     available = ort.get_available_providers()
     wanted = [] if device == "cpu" else [p for p in GPU_PROVIDERS if p in available]

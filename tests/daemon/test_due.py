@@ -14,8 +14,8 @@ import pytest
 from edge.bus.verdicts import VerdictInlet, VerdictOutlet
 from edge.config import JournalConfig, Line, read_line
 from edge.daemon.deadline import CaptureClock
+from edge.daemon.durable import Durable
 from edge.daemon.inspector import Inspector
-from edge.daemon.ledger import Durable
 from edge.daemon.publisher import Publisher
 from edge.daemon.ticket import Belt, Ticket
 from edge.inspection.assemble import open_pipeline

@@ -14,7 +14,8 @@ import zmq
 
 from edge.bus.sockets import open_socket
 from edge.bus.verdicts import VerdictOutlet, message
-from edge.daemon.ledger import Durable, Fast, NoJournal
+from edge.daemon.durable import Durable
+from edge.daemon.ledger import Fast, NoJournal
 from edge.journal.disk import Disk
 from edge.journal.entries import JournalState
 from edge.journal.reader import read_records

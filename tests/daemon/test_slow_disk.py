@@ -20,8 +20,9 @@ from edge.bus.verdicts import VerdictInlet, VerdictOutlet, message, read_verdict
 from edge.cli import main
 from edge.config import JournalConfig, Line, read_line
 from edge.daemon.deadline import CaptureClock
+from edge.daemon.durable import Durable
 from edge.daemon.inspector import Inspector
-from edge.daemon.ledger import Durable, Fast
+from edge.daemon.ledger import Fast
 from edge.daemon.publisher import Publisher
 from edge.daemon.ticket import Belt, Ticket
 from edge.inspection.assemble import open_pipeline
