@@ -12,12 +12,12 @@ from edge.bus.guard import Guard
 from edge.bus.verdicts import VerdictOutlet, message
 from edge.daemon.kept import Due, Kept, Late, Told, never_due, never_late
 from edge.journal.reader import END
-from edge.journal.writer import STALLED_S, Journal
+from edge.journal.writer import STALLED_S, USUAL, Journal
 from edge.records import Evaluation, PartVerdict, Verdict
 
 # How long a disk has for what is fail-safe after its deadline, and for those before one that is due; at most the latter
 # where the disk itself takes longer.
-GRACE_NS, MOST_GRACE_NS, USUAL = 15_000_000, 100_000_000, 1.5
+GRACE_NS, MOST_GRACE_NS = 15_000_000, 100_000_000
 
 
 class Durable(Kept):
@@ -83,9 +83,8 @@ class Durable(Kept):
     def _behind_ns(self) -> int:
         """Until when those have to leave that are not here yet: longer where the disk is slow, and no slower than it
         has been."""
-        usual_s = USUAL * self.journal.pace_s
-        grace_ns = 0 if self.journal.at_it_s > usual_s else min(int(1e9 * usual_s), MOST_GRACE_NS)
-        return self._others_due() + max(GRACE_NS, grace_ns)
+        usual_ns = 0 if self.journal.stalls else int(1e9 * USUAL * self.journal.pace_s)
+        return self._others_due() + max(GRACE_NS, min(usual_ns, MOST_GRACE_NS))
 
 
 def _until(made: Verdict | PartVerdict, due_ns: int, now: int) -> int:

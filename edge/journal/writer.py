@@ -27,7 +27,7 @@ MEGABYTE = 1 << 20
 WAITING_BYTES = 4 * MEGABYTE
 LOCK_TRIES = 5
 STALLED_S = 1.0
-LATELY = 9  # commits
+LATELY, USUAL = 9, 1.5  # commits; times what they took, that one may take and be like them
 
 
 class Journal:
@@ -160,8 +160,16 @@ class Journal:
 
     @property
     def soonest_s(self) -> float:
-        """How long from now until what is appended or replaced now is on the disk, as the disk has been lately."""
-        return (max(0.0, self.pace_s - self.at_it_s) if self.at_it_s else 0.0) + self.pace_s
+        """How long from now until what is appended or replaced now is on the disk, as the disk has been lately; one
+        that has been silent for longer is taken to be so for as long again."""
+        at_it = self.at_it_s
+        left = at_it if self.stalls else max(0.0, self.pace_s - at_it) if at_it else 0.0
+        return left + self.pace_s
+
+    @property
+    def stalls(self) -> bool:
+        """Has the disk been at this commit for longer than usual?"""
+        return self.at_it_s > USUAL * self.pace_s
 
     @property
     def at_it_s(self) -> float:
