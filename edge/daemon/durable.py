@@ -47,7 +47,8 @@ class Durable(Kept):
     def publish(self, told: Sequence[Told], late: Late[Told] = never_late, due: Due[Told] = never_due) -> list[Told]:
         self._unsent = first = self.journal.next_position
         now, soonest = perf_counter_ns(), self._soonest_ns()
-        dues = _no_later_than_those_behind([_until(made, due(made), now) for made in told])
+        patient = now if self.journal.stalls else now + GRACE_NS
+        dues = _no_later_than_those_behind([_until(made, due(made), patient) for made in told])
         placed = [self._as_written(made, first + n, dues[n] >= soonest) for n, made in enumerate(told)]
         messages = list(map(message, placed))
         self.journal.append_all(messages)
@@ -87,9 +88,9 @@ class Durable(Kept):
         return self._others_due() + max(GRACE_NS, min(usual_ns, MOST_GRACE_NS))
 
 
-def _until(made: Verdict | PartVerdict, due_ns: int, now: int) -> int:
-    """Until when it may wait for a disk; what is fail-safe for a moment after its deadline."""
-    return max(due_ns, now + GRACE_NS) if made.evaluation == Evaluation.UNDEFINED else due_ns
+def _until(made: Verdict | PartVerdict, due_ns: int, patient_ns: int) -> int:
+    """Until when it may wait for a disk; what is fail-safe for a moment after its deadline, if the disk answers."""
+    return max(due_ns, patient_ns) if made.evaluation == Evaluation.UNDEFINED else due_ns
 
 
 def _no_later_than_those_behind(dues: list[int]) -> list[int]:

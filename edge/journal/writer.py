@@ -160,11 +160,9 @@ class Journal:
 
     @property
     def soonest_s(self) -> float:
-        """How long from now until what is appended or replaced now is on the disk, as the disk has been lately; one
-        that has been silent for longer is taken to be so for as long again."""
+        """How long from now until what is appended or replaced now is on the disk, as the disk has been lately."""
         at_it = self.at_it_s
-        left = at_it if self.stalls else max(0.0, self.pace_s - at_it) if at_it else 0.0
-        return left + self.pace_s
+        return (max(0.0, self.pace_s - at_it) if at_it else 0.0) + self.pace_s
 
     @property
     def stalls(self) -> bool:
