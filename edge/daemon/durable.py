@@ -22,9 +22,10 @@ GRACE_NS, MOST_GRACE_NS = 15_000_000, 100_000_000
 
 class Durable(Kept):
     """On the disk first. All that is published at once costs one write and one sync. What has to leave before the disk
-    can have answered, as it has been lately, is written as it leaves: not durable, and so never OK. A disk that has not
-    answered in time all the same is not waited for: the verdict leaves as late, and goes to the disk anew, as it left;
-    those behind it for which that takes too long leave with it, else each were late by what the one before it was.
+    can have answered, as it has been lately, is written as it leaves: not durable, as the policy has it. A disk that
+    has not answered in time all the same is not waited for: the verdict leaves as late, and goes to the disk anew, as
+    it left; those behind it for which that takes too long leave with it, else each were late by what the one before it
+    was.
 
     What a crash leaves on the disk before that is replayed as it was decided, in time, though it left as late; so it
     stays too where the disk refuses both the cut and a new segment, and nothing is written after that.

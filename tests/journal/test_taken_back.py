@@ -106,7 +106,8 @@ def test_what_others_were_written_after_cannot_be_replaced(tmp_path: Path) -> No
 
 
 class CrashingDisk(Disk):
-    """Keeps what a crash would leave before the cut, after it, and after the next write."""
+    """Keeps what a crash would leave before the cut and after the next write, and where the disk had that write but not
+    yet the cut: as long as before, zeros behind what is new."""
 
     def __init__(self, folder: Path, copies: Path) -> None:
         self.folder, self.copies, self.names = folder, copies, list[str]()
@@ -122,6 +123,9 @@ class CrashingDisk(Disk):
     def sync(self, file: int) -> None:
         if self.names:
             self._copy(self.names.pop(0))
+            self._copy("torn")
+            (before,), (torn,) = ((self.copies / name).glob("*.journal") for name in ("before", "torn"))
+            torn.write_bytes(torn.read_bytes().ljust(before.stat().st_size, b"\0"))
         super().sync(file)
 
 
@@ -130,7 +134,8 @@ def test_a_crash_in_between_leaves_one_record_or_none_for_each_position(tmp_path
     sent = commit_five(journal)
     journal.replace(THIRD, *late(THIRD))
     journal.close()
-    left = {"before": sent, "written": [*sent[:THIRD], late(THIRD), *sent[THIRD + 1 :]]}
+    anew = [*sent[:THIRD], late(THIRD), *sent[THIRD + 1 :]]
+    left = {"before": sent, "written": anew, "torn": anew}
     for name, expected in left.items():
         again = open_journal(tmp_path / name)
         assert again.next_position == len(expected)
