@@ -105,7 +105,8 @@ def measure_all(
             bundle.read(file)
     for engine in ENGINES if missing else ():
         if installed(engine) and any(readable(engine, b.manifest.graph) for b in missing):
-            say(f"measuring {len(missing)} bundles on {engine} (once for this box and version)")
+            what = f"{len(missing)} bundles" if len(missing) > 1 else missing[0].path.name
+            say(f"measuring {what} on {engine} (once for this box and version)")
             for bundle, measured in zip(missing, _measure_apart(engine, missing, threads, device), strict=True):
                 rows[bundle.sha256] += measured
     for bundle in missing:
