@@ -81,6 +81,8 @@ class Graph(File, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         if (self.format == "openvino") != (self.weights is not None):
             raise ValueError(f"graph {self.file}: an openvino graph names its weights, no other does")
+        if self.cut and (self.cut.format, self.cut.precision, self.cut.cut) != (self.format, self.precision, None):
+            raise ValueError(f"graph {self.file}: its cut has its format and precision, and no cut of its own")
 
 
 class Thresholds(Strict, frozen=True, kw_only=True):

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 from msgspec.inspect import (
+    BoolType,
     DictType,
     EnumType,
     Field,
@@ -133,7 +134,9 @@ def _fits(entry: Any, info: Type | None) -> bool:
         return any(_fits(entry, _plain(one)) for one in info.types)
     if isinstance(info, IntType):
         return type(entry) is int and (info.ge is None or entry >= info.ge)
-    return not isinstance(info, FloatType) or type(entry) in (int, float)
+    if isinstance(info, FloatType):
+        return type(entry) in (int, float)
+    return type(entry) is str if isinstance(info, StrType) else not isinstance(info, BoolType) or type(entry) is bool
 
 
 def _in_words(what: str, info: Type | None) -> str:

@@ -37,7 +37,7 @@ Reason = Literal[
     "overload",  # more frames waited for the engines than the line may keep
     "wrong_trigger",  # another frame of its camera came with the same number or trigger
     "old_session",  # its camera has begun anew since, or two cameras share a name
-    "not_journaled",  # the journal could not be written, and the line's policy is to reject
+    "not_journaled",  # the journal could not be written, or not in time, and the line's policy is to reject
     "stopped",  # the line was stopped before it was inspected
 ]
 PartReason = (

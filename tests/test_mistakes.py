@@ -48,6 +48,7 @@ boxes = [[0, 0, 8, 8]]
             '[parts]\nframes = 2\ncameras = { a = 1, b = "1" }\n[judges.bottle]',
             "parts.cameras.b: Exp",
         ),
+        ("bundles =", "journal = { folder = 3 }\nbundles =", "journal.folder: Expected a text, got a whole number"),
         ('"ipc:///tmp/f"', '"ipc:/tmp/f"', "frames = ipc:/tmp/f is no address; write ipc:///"),
     ],
 )

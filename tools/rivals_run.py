@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import sys
 from collections.abc import Sequence
@@ -71,7 +72,8 @@ def exported(recipe: Recipe, root: Path, surface: str, good: Sequence[Path], wan
 def taught_here(surface: str, good: Sequence[Path], cells: int, wanted: Wanted, bar: Progress) -> Path:
     """A judge of edge's as `edge teach --cells` makes it; what an earlier run left is used again."""
     gate = open_bundle(wanted.bundles / "gate")
-    folder = wanted.work / f"edge-{gate.sha256[:12]}-{len(good)}-{cells}"
+    shown = hashlib.sha256("\n".join(map(str, good)).encode()).hexdigest()
+    folder = wanted.work / f"edge-{gate.sha256[:12]}-{shown[:12]}-{cells}"
     done = folder / f"nearest-{surface}"
     if not (done / MANIFEST).is_file():
         beside = copy_bundle(gate, folder / "gate")

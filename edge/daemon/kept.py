@@ -97,13 +97,13 @@ class Kept:
 
     def close(self) -> None:
         """What waits is written first, by a disk that answers."""
-        written = self._flusher.close(LAST_WRITE_S)
+        written, journal = self._flusher.close(LAST_WRITE_S), self.journal
+        if not written:
+            lost = f"{journal.next_position - journal.durable} verdicts, from position {journal.durable} on"
+            log.error("%s: the disk does not answer; %s, are not in it as they left", journal.folder, lost)
         if self._service:
             self._service.close()
         if not written:
-            journal = self.journal
-            lost = f"{journal.next_position - journal.durable} verdicts, from position {journal.durable} on"
-            log.error("%s: the disk does not answer; %s, were published and are not in it", journal.folder, lost)
             return
         try:
             self.journal.close()

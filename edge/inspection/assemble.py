@@ -107,12 +107,14 @@ def open_pipeline(line: Line, say: Callable[[str], None] = _nothing) -> Pipeline
     chosen = choose_graphs(line, list(bundles.values()), say)
     models: dict[str, Model] = {}
     opened: dict[tuple[Engine, str, str], tuple[Session, Looked]] = {}
+    seen_whole = {judge.bundle for judge in config.judges.values() if not judge.regions}
     warm: set[tuple[tuple[Engine, str, str], InputRule]] = set()
     for name, bundle in bundles.items():
         engine, graph = chosen[name]
         golden = bundle.manifest.golden.sha256
         looked = engine, graph.sha256, golden
-        if looked not in opened or bundle.manifest.input.tiles != WHOLE:  # else what the gate saw is all that it needs
+        # Else what the gate saw is all that it needs.
+        if looked not in opened or bundle.manifest.input.tiles != WHOLE or name not in seen_whole:
             looked = engine, bundle.runs(graph).sha256, golden
         if looked not in opened:  # bundles that name the same files share a session, its golden frame run once
             session = open_graph(engine, bundle, graph, config.threads, config.device)

@@ -34,7 +34,9 @@ ENLARGED = 4  # the map is drawn this much finer than its cells, so that boxes f
 
 def smooth_cells(cells: Floats, rule: InputRule) -> Floats:
     """A frame's `(batch, d, h, w)` -> `(down * h, across * w, d)`: the whole view (of all, or the only one) or all
-    tiles side by side, each cell averaged with its neighbours; edges repeated."""
+    tiles side by side, each cell averaged with its neighbours; edges repeated. Raises BundleError."""
+    if cells.shape[1] > MOST:
+        raise BundleError(f"the network's cells have {cells.shape[1]} numbers each; at most {MOST} can be compared")
     across, down = rule.tiles
     chosen = cells[rule.views.index("whole") if len(cells) > 1 else 0] if rule.tiles == WHOLE else cells
     _, h, w = chosen.shape[-3:]

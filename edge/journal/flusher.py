@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 from edge.errors import JournalError
 from edge.journal.writer import Journal
@@ -25,6 +26,7 @@ class Flusher:
         self._journal, self._group_s = journal, group_s
         self._stop = threading.Event()
         self._tried = threading.Condition()
+        self._ending, self._ended, self._left_alone = threading.Lock(), False, False
         self.thread = threading.Thread(target=self._run, name="journal", daemon=True)
         self.thread.start()
 
@@ -41,11 +43,13 @@ class Flusher:
 
     def close(self, seconds: float | None = None) -> bool:
         """The journal stays open; its `close` commits the rest. False where the disk has not answered after so many
-        seconds."""
+        seconds: the thread closes the journal itself once it does, if the process lasts for so long."""
         self._stop.set()
         self._journal.appended.set()
         self.thread.join(seconds)
-        return not self.thread.is_alive()
+        with self._ending:
+            self._left_alone = not self._ended
+            return self._ended
 
     def _run(self) -> None:
         while not self._stop.is_set():
@@ -61,3 +65,8 @@ class Flusher:
                 self._tried.notify_all()
             if failed:
                 self._stop.wait(AGAIN_S)
+        with self._ending:
+            self._ended = True
+        if self._left_alone:
+            with suppress(JournalError):
+                self._journal.close()

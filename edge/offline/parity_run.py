@@ -92,8 +92,8 @@ def check_parity(
     samples = find_frames(bundle, data, fold, limit)
     pairs = runs_of(bundle)
     for graph in unchecked(bundle):
-        bundle.read(graph)
-        bundle.read_weights(graph)
+        for entry in graph.files:
+            bundle.read(entry)
     total = len(samples) * (len(pairs) + (program is not None))
     count = iter(range(1, total + 1))
 
@@ -134,13 +134,14 @@ def unchecked(bundle: Bundle) -> list[Graph]:
 
 def run_key(bundle: Bundle, pair: tuple[Engine, Graph], samples: Sequence[Sample]) -> str:
     """A short digest of what decides an answer: the files, the thresholds, the processor, the frames."""
-    own = [subject(bundle.manifest), pair[1].sha256, processor.described()]
+    own = [subject(bundle.manifest), *(file.sha256 for file in pair[1].files), processor.described()]
     frames = [f"{s.path} {s.path.stat().st_size} {s.path.stat().st_mtime_ns}" for s in samples]
     return hashlib.sha256("\n".join([*own, *frames]).encode()).hexdigest()[:12]
 
 
 def subject(manifest: Manifest) -> str:
-    """A digest of all that a verdict hangs on: graphs and their gains, arrays, input rule, scoring, thresholds."""
+    """A digest of all that a verdict hangs on: graphs and their gains, arrays, input rule, scoring, thresholds. A cut
+    gives its graph's own bits."""
     weights = [graph.weights.sha256 for graph in manifest.graph if graph.weights]
     files = [graph.sha256 for graph in manifest.graph] + weights + ([manifest.arrays.sha256] if manifest.arrays else [])
     files += [f"{graph.sha256} {graph.gain}" for graph in manifest.graph if graph.gain != 1]

@@ -1,7 +1,9 @@
-"""A large grey frame's area average, as OpenCV's INTER_AREA has it, by matrix products: on one core twice as fast."""
+"""A large grey frame made much smaller: its area average, as OpenCV's INTER_AREA has it, by matrix products. On one
+core it takes half the time."""
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 
 import numpy as np
@@ -16,16 +18,13 @@ Band = tuple[slice, slice, NDArray[np.float32]]
 @lru_cache(maxsize=32)
 def bands(old: int, new: int, most: int) -> tuple[Band, ...]:
     """What old places make so many new ones: which new ones, which old ones, and weights `(new, old)`."""
-    scale = old / new
-    begins, places = np.arange(new)[:, None] * scale, np.arange(old)[None]
-    covered = np.clip(np.minimum(begins + scale, places + 1) - np.maximum(begins, places), 0, 1)
-    weights = np.where(covered > LEAST, covered / scale, 0).astype(np.float32)
-    found = []
+    scale, found = old / new, []
     for first in range(0, new, most):
-        own = weights[first : first + most]
-        used = np.flatnonzero(own.any(axis=0))
-        seen = slice(int(used[0]), int(used[-1]) + 1)
-        found.append((slice(first, first + most), seen, np.ascontiguousarray(own[:, seen])))
+        made = slice(first, min(first + most, new))
+        seen = slice(int(made.start * scale), min(math.ceil(made.stop * scale), old))
+        begins, places = np.arange(made.start, made.stop)[:, None] * scale, np.arange(seen.start, seen.stop)[None]
+        covered = np.clip(np.minimum(begins + scale, places + 1) - np.maximum(begins, places), 0, 1)
+        found.append((made, seen, np.where(covered > LEAST, covered / scale, 0).astype(np.float32)))
     return tuple(found)
 
 

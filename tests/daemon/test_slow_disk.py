@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from threading import Event, Thread
+from threading import Event, Thread, Timer
 from time import perf_counter_ns
 
 import msgspec
@@ -187,6 +187,19 @@ def test_a_disk_that_fails_when_it_is_written_anew_makes_nothing_ok_or_durable(
     assert bodies(tmp_path)[1:] == [message(verdict)[1] for verdict in published]
     assert len(segments(tmp_path / "journal")) == 1 + any(call in failing for call in (2, 4))
     assert not check(tmp_path / "journal").faults
+
+
+def test_a_disk_that_answers_after_the_end_has_what_left_and_the_folder_is_free(tmp_path: Path) -> None:
+    disk = StuckDisk()
+    with ledger_on(tmp_path, Durable, disk) as (ledger, _):
+        ledger.publish([fresh(9)])
+        disk.answers.clear()
+        published, began = publish(ledger, 0.05), time.monotonic()
+        Timer(4.0, disk.answers.set).start()
+    assert time.monotonic() - began < 4
+    wait_until(lambda: not ledger.threads[0].is_alive())
+    assert outcomes(published) == [LATE] and bodies(tmp_path)[1:] == [message(verdict)[1] for verdict in published]
+    Journal(tmp_path / "journal", "l1", JournalConfig("journal")).close()
 
 
 def test_what_is_late_on_a_disk_that_fails_is_late(tmp_path: Path) -> None:

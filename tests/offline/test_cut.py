@@ -107,6 +107,23 @@ def test_a_cut_that_answers_otherwise_is_found_by_the_golden_frame(gate: Bundle)
         check_golden(lent, lent.manifest.graph[0], session)
 
 
+def test_a_gate_that_gives_cells_alone_is_found(gate: Bundle) -> None:
+    (graph,) = gate.manifest.graph
+    assert graph.cut
+    text = (gate.path / MANIFEST).read_text()
+    swapped = text.replace(f'file = "{graph.file}"', f'file = "{graph.cut.file}"', 1)
+    (gate.path / MANIFEST).write_text(swapped.replace(graph.sha256, graph.cut.sha256, 1))
+    (check,) = (check for check in verify_bundle(open_bundle(gate.path)) if check.engine == "onnx")
+    assert not check.ok
+
+
+def test_a_cut_of_another_precision_is_refused(gate: Bundle) -> None:
+    head, tail = (gate.path / MANIFEST).read_text().split("[graph.cut]")
+    (gate.path / MANIFEST).write_text(f"{head}[graph.cut]{tail.replace('fp32', 'int8', 1)}")
+    with pytest.raises(BundleError, match="its cut has its format and precision"):
+        open_bundle(gate.path)
+
+
 def test_a_copy_has_the_cuts_and_a_dropped_graph_leaves_none(gate: Bundle, tmp_path: Path) -> None:
     there = copy_bundle(gate, tmp_path / "there" / "gate")
     assert (there.path / "model.cells.onnx").is_file()
