@@ -52,6 +52,16 @@ class Flusher:
             return self._ended
 
     def _run(self) -> None:
+        try:
+            self._commit_all()
+        finally:
+            with self._ending:
+                self._ended = True
+        if self._left_alone:
+            with suppress(JournalError):
+                self._journal.close()
+
+    def _commit_all(self) -> None:
         while not self._stop.is_set():
             self._journal.appended.wait()
             if self._group_s:
@@ -65,8 +75,3 @@ class Flusher:
                 self._tried.notify_all()
             if failed:
                 self._stop.wait(AGAIN_S)
-        with self._ending:
-            self._ended = True
-        if self._left_alone:
-            with suppress(JournalError):
-                self._journal.close()
