@@ -50,14 +50,14 @@ def live(config: Path, *more: object) -> tuple[int, Rows]:
 
 
 def show(config: Path, frames: int, level: int = 51, side: int = 64) -> None:
-    """That many frames from a camera, a little noise on each."""
+    """That many frames from a camera, a little noise on each; no faster than each of them is looked at."""
     folder = config.with_name(f"frames-{level}-{side}")
     folder.mkdir(exist_ok=True)
     rng = np.random.default_rng(level)
     for index in range(20):
         pixels = np.clip(rng.normal(level, 2, (side, side)), 0, 255).astype(np.uint8)
         assert cv2.imwrite(str(folder / f"{index:02}.png"), pixels)
-    camera = ["camera", "--to", f"ipc://{config.parent}/frames", "--line", "small", "--rate", 0]
+    camera = ["camera", "--to", f"ipc://{config.parent}/frames", "--line", "small", "--rate", 250]
     code, _, err = called(*camera, *[folder] * (frames // 20))
     assert code == 0, err
 
