@@ -4,22 +4,18 @@ perhaps meant."""
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from copy import deepcopy
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 from msgspec.inspect import (
-    BoolType,
     DictType,
     EnumType,
     Field,
-    FloatType,
-    IntType,
     ListType,
     LiteralType,
     Metadata,
-    StrType,
     StructType,
     TupleType,
     Type,
@@ -32,6 +28,7 @@ PLACE = re.compile(r"(?P<what>.*) - at (?P<key>`key` in )?`\$(?P<path>.*)`", re.
 STEP = re.compile(r"\.([^.\[\]]+)|\[(\d{1,9}|\.\.\.)\]")
 UNLIKE = re.compile(r"Expected `str` matching regex .*", re.DOTALL)
 UNKNOWN = re.compile(r"Object contains unknown field `(.*)`")
+BARE = re.compile(r"[A-Za-z0-9_-]+")
 WORDS = {
     "int": "a whole number",
     "float": "a number",
@@ -46,32 +43,34 @@ def explain(error: msgspec.ValidationError, data: Any, kind: Any) -> str:
     """One sentence for a person, without the file. data: what could not be converted to `kind`."""
     told = None if _unknown_here(str(error), data, kind) else PLACE.fullmatch(str(error))
     what, path = (told["what"], told["path"]) if told else (str(error), "")
-    where, value, info = _place(path, data, type_info(kind))
-    if told and told["key"] and isinstance(info, DictType):
-        info = info.key_type
-        key = next(_wrong_keys(value, info), "")
-        where += f'."{key}"'
-    sentence = "; ".join([_in_words(what, info), *_advice(what, _plain(info))])
-    return f"{where}: {sentence}" if where else sentence
-
-
-def _place(path: str, data: Any, info: Type | None) -> tuple[str, Any, Type | None]:
-    """The key in full, what stands there and what may. msgspec leaves a table's own names out."""
-    where = ""
-    for name, item in STEP.findall(path):
+    where, info = "", cast("Type | None", type_info(kind))
+    data = at = deepcopy(data)
+    for name, item in [*STEP.findall(path), *([("", "key")] if told and told["key"] else [])]:
         info = _plain(info)
         if name:
-            info, data = _field(info, name), _of(data, name)
-            where += f".{name}"
-        elif item == "...":
-            info = info.value_type if isinstance(info, DictType) else None
-            key = next(_wrong_entries(data, info), "...")
-            data = _of(data, key)
-            where += f".{key}"
-        else:
-            info, data = _item(info, int(item)), _of(data, int(item))
-            where += f"[{item}]"
-    return where.removeprefix("."), data, info if isinstance(info, Metadata) else _plain(info)
+            info, at, where = _field(info, name), _of(at, name), f"{where}.{name}"
+        elif item.isdecimal():
+            info, at, where = _item(info, int(item)), _of(at, int(item)), f"{where}[{item}]"
+        else:  # msgspec leaves a table's own names out
+            key = _wrong_key(str(error), at, data, kind)
+            info = (info.key_type if item == "key" else info.value_type) if isinstance(info, DictType) else None
+            at, where = _of(at, key), where + ("" if key is None else f".{key}" if BARE.fullmatch(key) else f'."{key}"')
+    sentence = "; ".join([_in_words(what, info), *_advice(what, _plain(info))])
+    return f"{where.removeprefix('.')}: {sentence}" if where else sentence
+
+
+def _wrong_key(told: str, table: Any, data: Any, kind: Any) -> str | None:
+    """That of a table somewhere in `data` which alone is enough for the error. The others are taken out."""
+    entries: dict[str, Any] = dict(table) if isinstance(table, dict) else {}
+    for key, entry in entries.items():
+        table.clear()
+        table[key] = entry
+        try:
+            msgspec.convert(data, kind)
+        except msgspec.ValidationError as error:
+            if str(error) == told:
+                return key
+    return None
 
 
 def _unknown_here(told: str, data: Any, kind: Any) -> bool:
@@ -81,7 +80,7 @@ def _unknown_here(told: str, data: Any, kind: Any) -> bool:
     return told in unknown
 
 
-def _of(data: Any, key: str | int) -> Any:
+def _of(data: Any, key: str | int | None) -> Any:
     if isinstance(key, int):
         return data[key] if isinstance(data, list) and key < len(data) else None
     return data.get(key) if isinstance(data, dict) else None
@@ -106,37 +105,6 @@ def _plain(info: Type | None) -> Type | None:
         structured = [one for one in map(_plain, info.types) if isinstance(one, StructType | DictType | LiteralType)]
         return structured[0] if structured else info
     return info
-
-
-def _wrong_keys(data: Any, info: Type) -> Iterator[str]:
-    """Of a table: those that its keys' own rule refuses."""
-    rule = _plain(info)
-    if isinstance(data, dict) and isinstance(rule, StrType):
-        for key in data:
-            if not re.search(rule.pattern or "", key) or len(key) > (rule.max_length or len(key)):
-                yield key
-
-
-def _wrong_entries(data: Any, info: Type | None) -> Iterator[str]:
-    """Of a table: those whose value is not as it should be."""
-    for key, entry in data.items() if isinstance(data, dict) else ():
-        if not _fits(entry, _plain(info)):
-            yield key
-
-
-def _fits(entry: Any, info: Type | None) -> bool:
-    if isinstance(info, StructType):
-        try:
-            msgspec.convert(entry, info.cls)
-        except msgspec.ValidationError:
-            return False
-    if isinstance(info, UnionType):
-        return any(_fits(entry, _plain(one)) for one in info.types)
-    if isinstance(info, IntType):
-        return type(entry) is int and (info.ge is None or entry >= info.ge)
-    if isinstance(info, FloatType):
-        return type(entry) in (int, float)
-    return type(entry) is str if isinstance(info, StrType) else not isinstance(info, BoolType) or type(entry) is bool
 
 
 def _in_words(what: str, info: Type | None) -> str:
