@@ -31,8 +31,7 @@ WIDE = 200
 
 
 def screen() -> Console:
-    """Standard output. A file or a pipe is as wide as the widest table, so that nothing in it is cut off, but for what
-    COLUMNS says."""
+    """Standard output. A file or a pipe is WIDE, so that little in it is wrapped, unless COLUMNS says otherwise."""
     piped = not sys.stdout.isatty() and "COLUMNS" not in os.environ
     return Console(highlight=False, width=WIDE if piped else None)
 

@@ -51,7 +51,6 @@ def read(
     as_json: bool,
 ) -> None:
     """Print the verdicts, one a row; with --json one JSON object a line, as it was published."""
-
     from edge.journal.entries import Lost
     from edge.records import Evaluation, PartVerdict
     from edge.terminal import HEADINGS, part_row, screen, verdict_row

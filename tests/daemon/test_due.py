@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from threading import Timer
-from time import perf_counter_ns
 
 import pytest
 
@@ -17,14 +16,15 @@ from edge.daemon.deadline import CaptureClock
 from edge.daemon.durable import Durable
 from edge.daemon.inspector import Inspector
 from edge.daemon.publisher import Publisher
-from edge.daemon.ticket import Belt, Ticket
+from edge.daemon.ticket import Belt
 from edge.inspection.assemble import open_pipeline
 from edge.inspection.pipeline import Inspection
 from edge.journal.disk import Disk
 from edge.journal.writer import Journal
-from edge.records import Evaluation, FrameHeader, Verdict
+from edge.records import Evaluation, Verdict
 from tests.daemon.test_ledger import fresh, ledger_on
 from tests.daemon.test_slow_disk import StuckDisk, outcomes
+from tests.daemon.tickets import journals_on, ticket
 from tests.journal.journals import SlowDisk, message, open_journal, verdict
 from tests.lines import DARK, write_line
 
@@ -40,21 +40,9 @@ class Last:
     def found(self, *deadlines_ms: float) -> None:
         """At once, in this order."""
         for deadline_ms in deadlines_ms:
-            now, trigger = perf_counter_ns(), f"t{self.number}"
-            header = FrameHeader(
-                session="c",
-                seq=self.number,
-                trigger_id=trigger,
-                part_id="p0",
-                shape=(1, 1),
-                dtype="uint8",
-                pixel_format="Mono8",
-                encoding="raw",
-                nbytes=1,
-            )
-            ticket = Ticket(self.number, now, "cam0", header, now + int(deadline_ms * 1e6))
+            found = ticket(self.number, deadline_ms)
             self.number += 1
-            self.belt.finish(ticket, Inspection(Evaluation.OK, "ok", only="dark"))
+            self.belt.finish(found, Inspection(Evaluation.OK, "ok", only="dark"))
 
     def heard(self, count: int) -> list[Verdict]:
         told = []
@@ -66,10 +54,7 @@ class Last:
 
 @contextmanager
 def last_stage(small_line: Line, folder: Path, disk: Disk, monkeypatch: pytest.MonkeyPatch) -> Iterator[Last]:
-    def open_on_disk(line: Line, config: JournalConfig) -> Journal:
-        return Journal(folder / "journal", line.config.line, config, disk)
-
-    monkeypatch.setattr("edge.daemon.ledger.open_journal", open_on_disk)
+    journals_on(disk, folder, monkeypatch)
     line = read_line(write_line(folder, small_line.bundles, DARK, '[journal]\nfolder = "journal"\n'))
     belt = Belt(16, lambda: None, Inspector(line, open_pipeline(line)))
     with closing(VerdictOutlet(line.config.verdicts)) as outlet:

@@ -24,7 +24,7 @@ from edge.daemon.durable import Durable
 from edge.daemon.inspector import Inspector
 from edge.daemon.ledger import Fast
 from edge.daemon.publisher import Publisher
-from edge.daemon.ticket import Belt, Ticket
+from edge.daemon.ticket import Belt
 from edge.inspection.assemble import open_pipeline
 from edge.inspection.pipeline import Inspection
 from edge.journal.disk import Disk
@@ -33,8 +33,9 @@ from edge.journal.reader import read_records
 from edge.journal.segments import segments
 from edge.journal.verify import check
 from edge.journal.writer import Journal
-from edge.records import Evaluation, FrameHeader, PartVerdict, Verdict
+from edge.records import Evaluation, PartVerdict, Verdict
 from tests.daemon.test_ledger import fresh, kept, ledger_on
+from tests.daemon.tickets import journals_on, ticket
 from tests.journal.journals import SlowDisk
 from tests.lines import DARK, write_line
 
@@ -248,20 +249,7 @@ class Plant:
 
     def answer(self, number: int, deadline_ms: float) -> Verdict:
         """An OK that the engines found in time."""
-        now = perf_counter_ns()
-        header = FrameHeader(
-            session="c",
-            seq=number,
-            trigger_id=f"t{number}",
-            part_id="p0",
-            shape=(1, 1),
-            dtype="uint8",
-            pixel_format="Mono8",
-            encoding="raw",
-            nbytes=1,
-        )
-        ticket = Ticket(number, now, "cam0", header, now + int(deadline_ms * 1e6))
-        self.belt.finish(ticket, Inspection(Evaluation.OK, "ok", only="dark"))
+        self.belt.finish(ticket(number, deadline_ms), Inspection(Evaluation.OK, "ok", only="dark"))
         assert self.verdicts.poll(10_000)
         return self.verdicts.receive()
 
@@ -269,11 +257,7 @@ class Plant:
 @pytest.fixture
 def plant(small_line: Line, own_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Plant]:
     disk = SlowDisk()
-
-    def open_journal(line: Line, config: JournalConfig) -> Journal:
-        return Journal(tmp_path / "journal", line.config.line, config, disk)
-
-    monkeypatch.setattr("edge.daemon.ledger.open_journal", open_journal)
+    journals_on(disk, tmp_path, monkeypatch)
     tables = (
         f'[journal]\nfolder = "journal"\nreplay = "ipc://{tmp_path}/replay"\n[parts]\nframes = 3\nwithin_ms = 9000\n'
     )

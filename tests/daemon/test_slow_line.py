@@ -8,20 +8,19 @@ from contextlib import closing, contextmanager
 from itertools import count
 from pathlib import Path
 from threading import Event, Thread
-from time import perf_counter_ns
 
 import pytest
 
 from edge.bus.verdicts import VerdictInlet, VerdictOutlet
-from edge.config import JournalConfig, Line, read_line
+from edge.config import Line, read_line
 from edge.daemon.deadline import CaptureClock
 from edge.daemon.inspector import Inspector
 from edge.daemon.publisher import Publisher
-from edge.daemon.ticket import Belt, Ticket
+from edge.daemon.ticket import Belt
 from edge.inspection.assemble import open_pipeline
 from edge.inspection.pipeline import Inspection
-from edge.journal.writer import Journal
-from edge.records import Evaluation, FrameHeader, Verdict
+from edge.records import Evaluation, Verdict
+from tests.daemon.tickets import journals_on, ticket
 from tests.journal.journals import SlowDisk
 from tests.lines import DARK, write_line
 
@@ -40,19 +39,7 @@ class Station:
         for place in count(1):
             if self.stopping.is_set():
                 return
-            number, now = next(self.numbers), perf_counter_ns()
-            header = FrameHeader(
-                session="c",
-                seq=number,
-                trigger_id=f"t{number}",
-                part_id=f"p{number}",
-                shape=(1, 1),
-                dtype="uint8",
-                pixel_format="Mono8",
-                encoding="raw",
-                nbytes=1,
-            )
-            self.belt.enter(Ticket(number, now, name, header, now + int(deadline_ms * 1e6)))
+            self.belt.enter(ticket(next(self.numbers), deadline_ms, name))
             self.came.set()
             time.sleep(max(0.0, began + place * period_s - time.perf_counter()))
 
@@ -62,15 +49,15 @@ class Station:
             engines = self.belt.claim()
             while engines and (tickets := self.belt.take(engines)):
                 time.sleep(self.service_s * len(tickets))
-                self.publisher.finish([(ticket, Inspection(Evaluation.OK, "ok", only="dark")) for ticket in tickets])
+                self.publisher.finish([(one, Inspection(Evaluation.OK, "ok", only="dark")) for one in tickets])
                 self._decode()
             self.came.wait(0.001)
             self.came.clear()
 
     def _decode(self) -> None:
-        while ticket := self.belt.next_waiting():
-            ticket.frame = None
-            self.belt.offer(ticket)
+        while waiting := self.belt.next_waiting():
+            waiting.frame = None
+            self.belt.offer(waiting)
 
 
 @contextmanager
@@ -105,10 +92,7 @@ def running(
 def disk(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> SlowDisk:
     slow = SlowDisk()
 
-    def open_on_disk(line: Line, config: JournalConfig) -> Journal:
-        return Journal(tmp_path / "journal", line.config.line, config, slow)
-
-    monkeypatch.setattr("edge.daemon.ledger.open_journal", open_on_disk)
+    journals_on(slow, tmp_path, monkeypatch)
     return slow
 
 
