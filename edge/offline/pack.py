@@ -59,26 +59,30 @@ def write_bundle(path: Path, fields: dict[str, object], files: dict[str, bytes],
         draft["arrays"] = entry_of(ARRAYS, files[ARRAYS])
     checked = _checked(path, draft)
     described = tuple(_with_ports(graph, files) for graph in checked.graph)
-    golden = _golden(checked, files, seed)
-    draft["graph"], shorter = cut_graphs(msgspec.structs.replace(checked, graph=described), files, seed)
+    frame = golden_frame(checked.input, seed)
+    batch = golden_batch(frame, checked.input)
+    answers = [_answer(graph, files, batch) for graph in described]
+    golden = _golden(checked, frame, answers)
+    draft["graph"], shorter = _cut_graphs(msgspec.structs.replace(checked, graph=described), files, batch, answers)
     draft["golden"] = entry_of(GOLDEN, golden)
     manifest = tomli_w.dumps(plain(_checked(path, draft))).encode()
     replace_folder(path, {**files, **shorter, GOLDEN: golden, MANIFEST: manifest})
     return open_bundle(path)
 
 
-def cut_graphs(manifest: Manifest, files: dict[str, bytes], seed: int = 1) -> tuple[list[Graph], dict[str, bytes]]:
+def _cut_graphs(
+    manifest: Manifest, files: dict[str, bytes], batch: Floats, answers: list[list[Floats]]
+) -> tuple[list[Graph], dict[str, bytes]]:
     """Its graphs, and the files of what a gate's are as far as their cells, which is all that the nearest judges look
-    at: of each graph that gives the same bits here when it is cut."""
+    at: of each graph that gives the same bits here when it is cut. answers: of each to the batch."""
     graphs, made = list(manifest.graph), dict[str, bytes]()
     if manifest.kind == "gate" and len(manifest.outputs) > 1:
-        batch = golden_batch(golden_frame(manifest.input, seed), manifest.input)
-        for place, graph in enumerate(graphs):
+        for place, (graph, answer) in enumerate(zip(manifest.graph, answers, strict=True)):
             name = graph.file.replace(".", f".{manifest.outputs[-1]}.", 1)
             short, weights = cut_short(graph.format, files[graph.file], _weights(graph, files))
             own = {name: short, **({Path(name).with_suffix(WEIGHTS).name: weights} if weights else {})}
             cut = msgspec.convert(_graph(name, own), Graph)
-            if np.array_equal(_answer(graph, files, batch)[-1], _answer(cut, own, batch)[-1]):
+            if np.array_equal(answer[-1], _answer(cut, own, batch)[-1]):
                 graphs[place] = msgspec.structs.replace(graph, cut=_with_ports(cut, own))
                 made |= own
     return graphs, made
@@ -183,12 +187,9 @@ def plain(manifest: Manifest) -> dict[str, object]:
     return {key: without_none(value) for key, value in fields.items() if value is not None}
 
 
-def _golden(manifest: Manifest, files: dict[str, bytes], seed: int) -> bytes:
-    frame = golden_frame(manifest.input, seed)
-    batch = golden_batch(frame, manifest.input)
+def _golden(manifest: Manifest, frame: NDArray[np.uint8], answers: list[list[Floats]]) -> bytes:
     arrays: dict[str, NDArray[np.uint8] | Floats] = {"frame": frame}
-    for graph in manifest.graph:
-        outputs = _answer(graph, files, batch)
+    for graph, outputs in zip(manifest.graph, answers, strict=True):
         if len(outputs) != len(manifest.outputs):
             raise BundleError(f"{graph.file} has {len(outputs)} outputs; the manifest names {manifest.outputs}")
         arrays |= {golden_key(graph, name): out for name, out in zip(manifest.outputs, outputs, strict=True)}
