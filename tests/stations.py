@@ -85,7 +85,7 @@ def station_on(
 
     def watch() -> None:
         try:
-            supervisor.watch(stopping)
+            supervisor.watch(stopping.is_set)
         except EdgeError as error:
             station.ended.append(error)
 

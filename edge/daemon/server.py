@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import time
-from threading import Event
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from edge.bus.frames import FrameInlet
@@ -45,7 +45,7 @@ def run(line: Line) -> None:
     metrics = _serve_metrics(config.metrics_port) if config.metrics_port else None
 
     pipeline = open_engines(line)
-    stopping = _stop_on_signals()
+    stopping = stop_on_signals()
     belt, clock = Belt(config.limits.waiting, frames.wake, Inspector(line, pipeline)), CaptureClock()
     publisher = Publisher(line, belt, verdicts, clock, metrics, open_drift(line, pipeline.models, log.warning), guard)
     crew = Crew(Intake(config, frames, belt, clock, metrics), belt, publisher.finish)
@@ -117,9 +117,9 @@ def _give_memory_back() -> None:
         trim(0)
 
 
-def _stop_on_signals() -> Event:
-    """The handlers only set it."""
-    told = Event()
+def stop_on_signals() -> Callable[[], bool]:
+    """Did one come? The handlers take no lock: an Event's could be held by the very thread that they interrupt."""
+    told: list[int] = []
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: told.set())
-    return told
+        signal.signal(number, lambda number, _: told.append(number))
+    return lambda: bool(told)

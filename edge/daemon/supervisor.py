@@ -6,7 +6,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
-from threading import Event, Thread
+from threading import Thread
 from time import perf_counter_ns
 from typing import TYPE_CHECKING
 
@@ -48,7 +48,7 @@ class Supervisor:
     ) -> None:
         self.swaps = Swaps(crew, publisher, reopen, metrics)
         self._crew, self._publisher, self._reopen, self._metrics = crew, publisher, reopen, metrics
-        self._reload = Event()
+        self._reload = False
         self._inspected, self._calm_since, self._golden = 0, time.monotonic(), 0
         self._replaced: list[float] = []
         self._opening: Opening | None = None
@@ -59,14 +59,14 @@ class Supervisor:
         for _ in range(WORKERS):
             self._crew.add()
 
-    def watch(self, stopping: Event, others: Sequence[Thread] = ()) -> None:
+    def watch(self, stopping: Callable[[], bool], others: Sequence[Thread] = ()) -> None:
         """Until told to stop. others: threads that the line does not go on without either. Raises BusError where one
         has ended, EngineError where the engines stay broken, JournalError where the line is not to go on without its
         journal."""
         interval, fed = notify.watchdog_interval(), 0.0
-        while not stopping.wait(LOOK_S):
-            if self._reload.is_set():
-                self._reload.clear()
+        while not stopping():
+            if self._reload:
+                self._reload = False
                 self.swaps.ask(Trial())
             self._look_at_engines()
             self._try_golden()
@@ -78,6 +78,7 @@ class Supervisor:
             if interval is not None and time.monotonic() - fed >= interval and self._get_on(interval):
                 notify.watchdog()
                 fed = time.monotonic()
+            time.sleep(LOOK_S)
 
     def _look_at_engines(self) -> None:
         """Raises EngineError where they stay broken."""
@@ -103,8 +104,8 @@ class Supervisor:
         self._asking.start()
 
     def reload(self) -> None:
-        """As a signal's handler may."""
-        self._reload.set()
+        """As a signal's handler may: it takes no lock, which the thread that it interrupts could hold."""
+        self._reload = True
 
     def _fault(self) -> str:
         """What is wrong with the engines; nothing where that is empty."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import select
 import shutil
+import signal
 import socket
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,6 +14,8 @@ from pathlib import Path
 from threading import Event, Timer
 from threading import enumerate as enumerate_threads
 from time import perf_counter_ns
+from types import FrameType
+from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
@@ -21,6 +25,7 @@ from edge.bus.control import ask_status, open_service
 from edge.bus.follow import Asker
 from edge.config import Line
 from edge.daemon.inspector import Inspector
+from edge.daemon.server import stop_on_signals
 from edge.daemon.shadow import Trial
 from edge.daemon.supervisor import MOST_REPLACED, hangs
 from edge.daemon.ticket import Ticket
@@ -32,6 +37,9 @@ from edge.records import Evaluation
 from tests.lines import edit
 from tests.sessions import FaultySession
 from tests.stations import HANG_MS, Station, station_on
+
+if TYPE_CHECKING:
+    from _typeshed import TraceFunction
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 DEADLINE_MS = 60.0
@@ -224,8 +232,51 @@ def test_a_line_that_can_be_controlled_no_more_ends(station: Station, tmp_path: 
     with pytest.raises(BusError, match="no answer"):
         ask_status(address, 0.5)
     with pytest.raises(BusError, match="the thread control has ended"):
-        station.supervisor.watch(Event(), [service.thread])
+        station.supervisor.watch(bool, [service.thread])
     service.close()
+
+
+def raised_at_line(number: int) -> TraceFunction:
+    """A trace function: SIGTERM comes before so many lines of Python have run."""
+    lines = 0
+
+    def trace(frame: FrameType, event: str, argument: object) -> TraceFunction:
+        nonlocal lines
+        if event == "line":
+            lines += 1
+            if lines == number:
+                signal.raise_signal(signal.SIGTERM)
+        return trace
+
+    return trace
+
+
+def never_ended(*_: object) -> None:
+    raise TimeoutError
+
+
+@pytest.fixture
+def signals() -> Iterator[None]:
+    """An alarm where something takes 5 s; handlers as they were, at the end."""
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)
+    former = [signal.signal(number, never_ended) for number in numbers]
+    yield
+    signal.alarm(0)
+    for number, handler in zip(numbers, former, strict=True):
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("signals")
+def test_the_line_ends_whatever_its_thread_was_at_when_the_signal_came(station: Station) -> None:
+    for number in range(1, 80):
+        stopping = stop_on_signals()
+        signal.alarm(5)
+        sys.settrace(raised_at_line(number))
+        try:
+            station.supervisor.watch(stopping)
+        finally:
+            sys.settrace(None)
+        assert stopping()
 
 
 def test_idle_engines_that_are_no_longer_right_are_opened_anew(
