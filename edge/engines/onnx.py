@@ -110,6 +110,7 @@ def open_native(graph: bytes, threads: int, device: Device) -> ort.InferenceSess
     session = _open_first(graph, options, [*((name, provider_options(name, graph)) for name in wanted), CPU])
     if device == "gpu" and session.get_providers()[0] not in GPU_PROVIDERS:
         raise EngineError('ONNX Runtime found no usable GPU (driver, CUDA, cuDNN?); mend it, or set device = "cpu"')
+    session._model_bytes = None  # kept by it for the fallback that is off: the size of the file again
     return session
 
 

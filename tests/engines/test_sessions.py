@@ -288,3 +288,12 @@ def test_a_batch_that_may_only_be_read_or_is_a_view_is_answered_alike(bundle: Bu
         for out, wanted in zip(session.run(given), expected, strict=True):
             np.testing.assert_array_equal(out, wanted)
     session.close()
+
+
+@pytest.mark.parametrize("engine", ["onnx", "openvino"])
+def test_an_open_graph_does_not_keep_the_bytes_of_its_file(bundle: Bundle, engine: Engine) -> None:
+    graph = bundle.read(graph_for(bundle, engine, "fp32"))
+    before = sys.getrefcount(graph)
+    session = open_session(engine, graph, 1, "cpu")
+    assert sys.getrefcount(graph) == before
+    session.close()
