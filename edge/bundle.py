@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import io
-import tomllib
 import zipfile
 import zlib
 from collections.abc import Collection
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
 import numpy as np
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 
 from edge.bundle_signature import NOBODY, Trusted, check_signature, sign_manifest
 from edge.errors import BundleError
-from edge.mistakes import explain
+from edge.mistakes import from_toml
 from edge.vision.image import WHOLE, InputRule
 
 if TYPE_CHECKING:
@@ -278,14 +277,10 @@ def _manifest_bytes(path: Path) -> bytes:
 
 def _parse(path: Path, data: bytes) -> Bundle:
     manifest_path = path / MANIFEST
-    claims: Any = None
     try:
-        claims = tomllib.loads(data.decode())
-        manifest = msgspec.convert(claims, Manifest)
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise BundleError(f"{manifest_path} is not TOML: {error}; is it cut off? Bring the bundle anew") from error
-    except msgspec.ValidationError as error:
-        raise BundleError(f"{manifest_path}: {explain(error, claims, Manifest)}") from error
+        manifest = from_toml(data, Manifest)
+    except ValueError as error:
+        raise BundleError(f"{manifest_path}: {error}") from error
     if manifest.format != FORMAT_VERSION:
         raise BundleError(f"{manifest_path}: format {manifest.format}; this edge reads format {FORMAT_VERSION}")
     return Bundle(path, manifest, hashlib.sha256(data).hexdigest())

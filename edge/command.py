@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -48,3 +49,11 @@ def need(extra: str, purpose: str, *packages: str) -> None:
 
 def say_on_stderr(sentence: str) -> None:
     click.echo(sentence, err=True)
+
+
+def end_as_by_ctrl_c() -> None:
+    """On SIGTERM and a closed terminal too: children in groups of their own would be left behind. What was told to
+    ignore them, as by nohup, does."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) == signal.SIG_DFL:
+            signal.signal(number, signal.default_int_handler)

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import math
-import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import msgspec
 
 from edge.address import is_address, is_local
 from edge.errors import ConfigError
-from edge.mistakes import explain
+from edge.mistakes import from_toml
 
 EngineName = Literal["auto", "onnx", "openvino", "litert"]
 # A name is a folder's and a topic's too: it never leaves the one ("..") nor stands for nothing in the other ("-").
@@ -241,12 +240,9 @@ def read_line(path: Path) -> Line:
         data = path.read_bytes()
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}; give the line's TOML file with --config") from error
-    claims: Any = None
     try:
-        claims = tomllib.loads(data.decode())
-        config = msgspec.convert(claims, LineConfig)
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ConfigError(f"{path} is not TOML: {error}") from error
-    except msgspec.ValidationError as error:
-        raise ConfigError(f"{path}: {explain(error, claims, LineConfig)}") from error
-    return Line(path, config, (path.parent / config.bundles).resolve(), hashlib.sha256(data).hexdigest())
+        config = from_toml(data, LineConfig)
+        bundles = (path.parent / config.bundles).resolve()
+    except (ValueError, OSError, RuntimeError) as error:  # the latter of links that lead in a circle
+        raise ConfigError(f"{path}: {error}") from error
+    return Line(path, config, bundles, hashlib.sha256(data).hexdigest())

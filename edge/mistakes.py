@@ -1,12 +1,13 @@
-"""What is wrong with a TOML file, as its author sees it: the key by its own names, what may stand there, what was
-perhaps meant."""
+"""TOML files, and what is wrong with one as its author sees it: the key by its own names, what may stand there, what
+was perhaps meant."""
 
 from __future__ import annotations
 
 import re
+import tomllib
 from copy import deepcopy
 from difflib import get_close_matches
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import msgspec
 from msgspec.inspect import (
@@ -27,7 +28,7 @@ from msgspec.inspect import (
 PLACE = re.compile(r"(?P<what>.*) - at (?P<key>`key` in )?`\$(?P<path>.*)`", re.DOTALL)
 STEP = re.compile(r"\.([^.\[\]]+)|\[(\d{1,9}|\.\.\.)\]")
 UNLIKE = re.compile(r"Expected `str` matching regex .*", re.DOTALL)
-UNKNOWN = re.compile(r"Object contains unknown field `(.*)`")
+UNKNOWN = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL)
 BARE = re.compile(r"[A-Za-z0-9_-]+")
 WORDS = {
     "int": "a whole number",
@@ -37,6 +38,21 @@ WORDS = {
     "array": "a list",
     "object": "a table",
 }
+KEY = ("", "key")  # a step to the name of an entry, not to what it says
+
+Kind = TypeVar("Kind")
+
+
+def from_toml(data: bytes, kind: type[Kind]) -> Kind:
+    """Raises ValueError: one sentence for a person, without the file."""
+    claims: Any = None
+    try:
+        claims = tomllib.loads(data.decode())
+        return msgspec.convert(claims, kind)
+    except msgspec.ValidationError as error:
+        raise ValueError(explain(error, claims, kind)) from error
+    except (ValueError, RecursionError) as error:  # no TOML, no text; numbers and tables beyond what Python reads
+        raise ValueError(f"not TOML, or cut off: {error}") from error
 
 
 def explain(error: msgspec.ValidationError, data: Any, kind: Any) -> str:
@@ -44,8 +60,11 @@ def explain(error: msgspec.ValidationError, data: Any, kind: Any) -> str:
     told = None if _unknown_here(str(error), data, kind) else PLACE.fullmatch(str(error))
     what, path = (told["what"], told["path"]) if told else (str(error), "")
     where, info = "", cast("Type | None", type_info(kind))
-    data = at = deepcopy(data)
-    for name, item in [*STEP.findall(path), *([("", "key")] if told and told["key"] else [])]:
+    try:
+        data = at = deepcopy(data)
+    except RecursionError:
+        return str(error)
+    for name, item in [*STEP.findall(path), *([KEY] if told and told["key"] else [])]:
         info = _plain(info)
         if name:
             info, at, where = _field(info, name), _of(at, name), f"{where}.{name}"
@@ -53,24 +72,30 @@ def explain(error: msgspec.ValidationError, data: Any, kind: Any) -> str:
             info, at, where = _item(info, int(item)), _of(at, int(item)), f"{where}[{item}]"
         else:  # msgspec leaves a table's own names out
             key = _wrong_key(str(error), at, data, kind)
-            info = (info.key_type if item == "key" else info.value_type) if isinstance(info, DictType) else None
+            info = (info.key_type if (name, item) == KEY else info.value_type) if isinstance(info, DictType) else None
             at, where = _of(at, key), where + ("" if key is None else f".{key}" if BARE.fullmatch(key) else f'."{key}"')
     sentence = "; ".join([_in_words(what, info), *_advice(what, _plain(info))])
     return f"{where.removeprefix('.')}: {sentence}" if where else sentence
 
 
 def _wrong_key(told: str, table: Any, data: Any, kind: Any) -> str | None:
-    """That of a table somewhere in `data` which alone is enough for the error. The others are taken out."""
-    entries: dict[str, Any] = dict(table) if isinstance(table, dict) else {}
-    for key, entry in entries.items():
-        table.clear()
-        table[key] = entry
-        try:
-            msgspec.convert(data, kind)
-        except msgspec.ValidationError as error:
-            if str(error) == told:
-                return key
-    return None
+    """That of a table somewhere in `data` which alone is enough for the error; it is all that is left in the table."""
+    entries = list(table.items()) if isinstance(table, dict) else []
+    while len(entries) > 1:
+        half = entries[: len(entries) // 2]
+        entries = half if _says(told, half, table, data, kind) else entries[len(half) :]
+    return str(entries[0][0]) if entries and _says(told, entries, table, data, kind) else None
+
+
+def _says(told: str, entries: list[tuple[str, Any]], table: dict[str, Any], data: Any, kind: Any) -> bool:
+    """Is it the error with these entries alone in the table?"""
+    table.clear()
+    table.update(entries)
+    try:
+        msgspec.convert(data, kind)
+    except msgspec.ValidationError as error:
+        return str(error) == told
+    return False
 
 
 def _unknown_here(told: str, data: Any, kind: Any) -> bool:

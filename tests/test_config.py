@@ -139,12 +139,21 @@ def test_a_network_needs_keys_or_a_word_that_it_is_closed(tmp_path: Path, more: 
     assert read_line(write(tmp_path, text)).config.frames == "tcp://*:5555"
 
 
-@pytest.mark.parametrize("data", [b"line = ", b"<xml/>", b"\xff\xfe\x00", b"line = '\xff'", b"a = " + b"[" * 9000])
+@pytest.mark.parametrize(
+    "data",
+    [b"line = ", b"<xml/>", b"\xff\xfe\x00", b"line = '\xff'", b"a = " + b"[" * 9000, b"threads = " + b"1" * 5000],
+)
 def test_what_is_not_toml_is_refused(data: bytes, tmp_path: Path) -> None:
     path = write(tmp_path, data)
     with pytest.raises(ConfigError, match="not TOML") as raised:
         read_line(path)
     assert str(path) in str(raised.value)
+
+
+def test_a_folder_of_bundles_that_links_to_itself_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises((ConfigError, BundleError), match="loop"):  # from Python 3.13 on, when it is opened
+        line_bundles(read_line(write(tmp_path, 'bundles = "loop"\n' + GOOD)))
 
 
 def test_a_missing_file_and_a_folder_are_named(tmp_path: Path) -> None:

@@ -43,6 +43,8 @@ boxes = [[0, 0, 8, 8]]
         ('bundle = "b"', 'bundle = "b/c"', "judges.bottle.bundle: write a name: letters, digits"),
         ("judges.pill.regions.cap", 'judges.pill.regions."left cap"', 'judges.pill.regions."left cap": write a name'),
         ("bundles =", '"x - at `$.judges[3]" = 1\nbundles =', "unknown key x - at `$.judges[3]; known are line"),
+        ("bundles =", '"threa\\nds" = 1\nbundles =', "unknown key threa\nds; did you mean threads?"),
+        ("bundles =", f"{'.'.join('k' * 600)} = 1\nbundles =", ""),
         (
             "[judges.bottle]",
             '[parts]\nframes = 2\ncameras = { a = 1, b = "1" }\n[judges.bottle]',

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 import tempfile
 import time
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from rich.text import Text
 
 from edge.bench.child import Child, Ended, daemon, running, wait_ready, write_line
 from edge.bus.verdicts import Continuity, subscribe
+from edge.command import end_as_by_ctrl_c
 from edge.config import EngineName, Line, read_line
 from edge.errors import ConfigError, EdgeError
 from edge.records import Evaluation, Verdict
@@ -116,8 +116,7 @@ def run(
     as_json: bool,
 ) -> int:
     """The exit code. What people read goes to stdout, or with JSON to stderr."""
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.default_int_handler)
+    end_as_by_ctrl_c()
     console = Console(stderr=as_json, highlight=False)
     try:
         with tempfile.TemporaryDirectory(prefix="edge-demo-") as name:

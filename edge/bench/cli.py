@@ -14,7 +14,7 @@ from edge.bench.compare_cli import compare
 from edge.bench.options import ABOVE_ZERO, INTERRUPTED, make_plan, shared
 from edge.bench.report_cli import report
 from edge.bench.selfcheck_cli import selfcheck
-from edge.command import HELP, JSON, Group, say_on_stderr
+from edge.command import HELP, JSON, Group, end_as_by_ctrl_c, say_on_stderr
 
 if TYPE_CHECKING:
     from edge.bench.load import Level, Wanted
@@ -31,6 +31,7 @@ def main() -> None:
     Exit codes: 0 PASS, or no target; 1 FAIL; 3 INSUFFICIENT, the sample is too small to say; 2 wrong usage; 130 ended
     by Ctrl-C, what was measured is shown; others as in `edge --help`.
     """
+    end_as_by_ctrl_c()
 
 
 @main.command()

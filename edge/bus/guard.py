@@ -20,7 +20,7 @@ from edge.errors import BusError, ConfigError, DataError
 from edge.ownership import check_secret, check_unchanged_by_others
 
 log = logging.getLogger("edge")
-LOOK_MS = 500
+LOOK_MS, STOP_S = 500, 1.0
 
 Denied = Callable[[str, str, str], None]
 
@@ -64,7 +64,7 @@ class Guard:
 
     def close(self) -> None:
         self._stopping.set()
-        self.thread.join()
+        self.thread.join(STOP_S)  # unless a folder of keys does not answer
 
     def _answer(self) -> None:
         try:

@@ -93,8 +93,8 @@ def open_engines(line: Line) -> Pipeline:
 
 
 def _leave_behind(threads: list[str], fault: EdgeError | None) -> None:
-    """A thread that hangs inside an engine would keep the process from ending."""
-    log.warning("still inside an engine at the end: %s", ", ".join(threads))
+    """A thread that hangs inside an engine, or at a disk, would keep the process from ending."""
+    log.warning("did not end, inside an engine or at a disk that does not answer: %s", ", ".join(threads))
     if fault:
         log.error("%s", fault)
     time.sleep(1.0)  # what was published is sent by then (edge.bus.sockets)

@@ -141,8 +141,8 @@ class Swaps:
         running = self._crew.belt.engines
         try:
             line = reread(running.line)
-        except EdgeError as error:
-            self._say(answer, Outcome(f"refused: {error}"))
+        except Exception as error:  # noqa: BLE001  # whatever a file says, the line goes on; it is logged
+            self._say(answer, _refused(error))
             return
         shadow = Shadow(line, trial, self._reopen)
         self._known = stamps(running)
@@ -155,9 +155,9 @@ class Swaps:
         if outcome.inspector is not None:
             try:
                 drift = drift_of(outcome.inspector)
-            except EdgeError as error:
+            except Exception as error:  # noqa: BLE001  # as above
                 self.retire(outcome.inspector)
-                outcome = Outcome(f"refused: {error}")
+                outcome = _refused(error)
         if outcome.inspector is not None:
             if self._former is not None:
                 self.retire(self._former)
@@ -187,6 +187,13 @@ class Swaps:
             self._known = now
             log.info("a bundle was changed; it is tried")
             self.ask(Trial())
+
+
+def _refused(error: Exception) -> Outcome:
+    if isinstance(error, EdgeError):
+        return Outcome(f"refused: {error}")
+    log.error("nobody foresaw this", exc_info=error)
+    return Outcome(f"refused: {type(error).__name__}: {error}")
 
 
 def drift_of(inspector: Inspector) -> Drift | None:

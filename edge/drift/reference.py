@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 
 from edge.drift.features import FEATURES, Features
 from edge.errors import ConfigError, DataError
+from edge.mistakes import from_toml
 
 FORMAT_VERSION = 1
 FEWEST = 50  # frames; of fewer not even a frame beyond all of them would be sure to mean anything
@@ -84,12 +84,10 @@ def make_reference(frames: Sequence[Features]) -> SurfaceReference:
 def read_reference(path: Path) -> Reference:
     """Raises ConfigError naming the file and the field."""
     try:
-        reference = msgspec.convert(tomllib.loads(path.read_text()), Reference)
+        reference = from_toml(path.read_bytes(), Reference)
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}; make it: edge reference") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ConfigError(f"{path} is not TOML: {error}") from error
-    except msgspec.ValidationError as error:
+    except ValueError as error:
         raise ConfigError(f"{path}: {error}") from error
     if reference.format != FORMAT_VERSION:
         raise ConfigError(f"{path}: format {reference.format}; this edge reads format {FORMAT_VERSION}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -16,6 +15,7 @@ from edge.bundle import Sha256
 from edge.engines.session import Floats, Session
 from edge.errors import DataError
 from edge.inspection.files import read_frame
+from edge.mistakes import from_toml
 from edge.offline.coreset import coreset
 from edge.offline.pack import FILE_MODE
 from edge.offline.progress import Progress
@@ -188,10 +188,10 @@ def write_recipe(folder: Path, recipe: Calibration) -> Path:
 def read_recipe(path: Path) -> Calibration:
     """Raises DataError naming file and field."""
     try:
-        return msgspec.convert(tomllib.loads(path.read_text()), Calibration)
+        return from_toml(path.read_bytes(), Calibration)
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, msgspec.ValidationError) as error:
+    except ValueError as error:
         raise DataError(f"{path}: {error}") from error
 
 

@@ -281,7 +281,10 @@ def command_of(pid: str) -> str:
     return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
 
 
-def test_ctrl_c_keeps_what_was_measured_and_leaves_nothing_behind(small_line: Line) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_ctrl_c_and_a_closed_terminal_keep_what_was_measured_and_leave_nothing_behind(
+    small_line: Line, number: signal.Signals
+) -> None:
     arguments = "--through-bus --json --scenario line --rate 40 --seconds 100"
     with tempfile.TemporaryDirectory() as folder:
         process = subprocess.Popen(
@@ -296,7 +299,7 @@ def test_ctrl_c_keeps_what_was_measured_and_leaves_nothing_behind(small_line: Li
         daemon = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
         assert len(daemon) == 1
         time.sleep(6)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         out, err = process.communicate(timeout=30)
         assert process.returncode == 130, err
         assert "Traceback" not in err

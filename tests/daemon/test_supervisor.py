@@ -6,16 +6,14 @@ import select
 import shutil
 import signal
 import socket
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from threading import Event, Timer
+from threading import Condition, Event, Timer, current_thread
 from threading import enumerate as enumerate_threads
 from time import perf_counter_ns
-from types import FrameType
-from typing import TYPE_CHECKING
+from typing import Any
 
 import msgspec
 import pytest
@@ -37,9 +35,6 @@ from edge.records import Evaluation
 from tests.lines import edit
 from tests.sessions import FaultySession
 from tests.stations import HANG_MS, Station, station_on
-
-if TYPE_CHECKING:
-    from _typeshed import TraceFunction
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 DEADLINE_MS = 60.0
@@ -232,23 +227,30 @@ def test_a_line_that_can_be_controlled_no_more_ends(station: Station, tmp_path: 
     with pytest.raises(BusError, match="no answer"):
         ask_status(address, 0.5)
     with pytest.raises(BusError, match="the thread control has ended"):
-        station.supervisor.watch(bool, [service.thread])
+        station.supervisor.watch(lambda: False, [service.thread])
     service.close()
 
 
-def raised_at_line(number: int) -> TraceFunction:
-    """A trace function: SIGTERM comes before so many lines of Python have run."""
-    lines = 0
+def test_a_reload_that_fails_as_nobody_foresaw_is_refused_and_the_line_goes_on(
+    station: Station, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge.daemon.swap.reread", nobody_foresaw)
+    asked = station.supervisor.swaps.ask(Trial())
+    assert asked.result(5).said == "refused: RuntimeError: nobody foresaw this"
+    station.send()
+    assert station.next().evaluation == Evaluation.OK
 
-    def trace(frame: FrameType, event: str, argument: object) -> TraceFunction:
-        nonlocal lines
-        if event == "line":
-            lines += 1
-            if lines == number:
-                signal.raise_signal(signal.SIGTERM)
-        return trace
 
-    return trace
+def interrupted(wait: Callable[..., object]) -> Callable[..., object]:
+    """As it is, but SIGTERM comes as soon as this thread waits so; of a condition it has the lock by then."""
+    this = current_thread()
+
+    def waits(*arguments: Any, **named: Any) -> object:
+        if current_thread() is this:
+            signal.raise_signal(signal.SIGTERM)
+        return wait(*arguments, **named)
+
+    return waits
 
 
 def never_ended(*_: object) -> None:
@@ -267,16 +269,15 @@ def signals() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("signals")
-def test_the_line_ends_whatever_its_thread_was_at_when_the_signal_came(station: Station) -> None:
-    for number in range(1, 80):
-        stopping = stop_on_signals()
-        signal.alarm(5)
-        sys.settrace(raised_at_line(number))
-        try:
-            station.supervisor.watch(stopping)
-        finally:
-            sys.settrace(None)
-        assert stopping()
+def test_the_line_ends_though_the_signal_comes_as_its_thread_begins_to_wait(
+    station: Station, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Condition, "wait", interrupted(Condition.wait))
+    monkeypatch.setattr(time, "sleep", interrupted(time.sleep))
+    stopping = stop_on_signals()
+    signal.alarm(5)
+    station.supervisor.watch(stopping)
+    assert stopping()
 
 
 def test_idle_engines_that_are_no_longer_right_are_opened_anew(
