@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import time
 from collections.abc import Iterator
@@ -161,6 +162,17 @@ def test_a_camera_that_is_allowed_later_needs_no_restart(config: Path, scada: Ve
         assert not knocking.poll(500)
         peer(config, "cam2", "camera")
         assert knocking.poll(8000)
+
+
+def test_a_line_ends_though_a_folder_of_keys_does_not_answer(small_line: Line, own_cache: Path, tmp_path: Path) -> None:
+    config = secure_line(tmp_path, small_line.bundles)
+    peer(config, "cam0", "camera")
+    (folder,) = {path.parent for path in tmp_path.rglob("cam0.pub") if path.parent.name != "peers"}
+    with daemon_on(config) as daemon:
+        os.mkfifo(folder / "silent.pub", 0o600)  # whoever reads it waits, as for a disk
+        time.sleep(1.5)
+        daemon.terminate()
+        assert daemon.wait(10) == 0
 
 
 def test_a_line_whose_key_others_may_read_or_that_is_missing_does_not_start(small_line: Line, tmp_path: Path) -> None:
