@@ -55,11 +55,12 @@ class Durable(Kept):
         self.journal.append_all(messages)
         gives_up = now + int(2e9 * STALLED_S)  # a silent disk is one that fails before that
         for place, due_ns in enumerate(dues):
-            leaves = self._as_it_leaves(placed[place], min(due_ns, gives_up) if due_ns >= soonest else now, late)
+            waits_until = min(due_ns, gives_up) if due_ns >= soonest else now
+            leaves = self._as_it_leaves(placed[place], waits_until, late)
             if leaves is not placed[place]:
                 placed[place], messages[place] = leaves, message(leaves)
                 self.journal.replace(first + place, *messages[place])
-                soonest = self._soonest_ns()
+                soonest = self._soonest_ns()  # those behind it go to the disk anew with it
             self._outlet.publish(*messages[place])
         self._unsent = END
         return placed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import cache
 
 import numpy as np
 import openvino as ov
@@ -60,15 +61,22 @@ def _own_outputs(request: ov.InferRequest, compiled: ov.CompiledModel) -> tuple[
     return outputs
 
 
+@cache
+def core() -> ov.Core:
+    """The only one of this process that compiles. With a Core comes a stack for the signals of the thread that is the
+    first to use it, and goes with it (OpenVINO's SigAltStackSetup): once engines were closed in another order, or by
+    another thread, the next signal, to stop or to read the line's file, would be a segmentation fault."""
+    return ov.Core()
+
+
 def open_graph(graph: bytes, weights: bytes, threads: int, device: Device, at_once: int) -> OpenvinoSession:
-    core = ov.Core()
-    has_gpu = any(name.startswith("GPU") for name in core.available_devices)
+    has_gpu = any(name.startswith("GPU") for name in core().available_devices)
     if device == "gpu" and not has_gpu:
         raise EngineError('no GPU for OpenVINO on this box; set device = "cpu" or "auto"')
     where = "GPU" if has_gpu and device != "cpu" else "CPU"
-    model = core.read_model(graph, weights) if weights else core.read_model(graph)
+    model = core().read_model(graph, weights) if weights else core().read_model(graph)
     at_once = _batch(model) or (_fix_batch(model, at_once) if where == "CPU" else ANY)
-    return OpenvinoSession(core.compile_model(model, where, settings(where, graph, threads)), at_once)
+    return OpenvinoSession(core().compile_model(model, where, settings(where, graph, threads)), at_once)
 
 
 def settings(where: str, graph: bytes, threads: int) -> dict[str, object]:

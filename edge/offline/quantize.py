@@ -119,19 +119,20 @@ def quantize_openvino(
     deviation, beyond which NNCF gives layers back to float, those first that help most.
     """
     import nncf
-    import openvino as ov
     from nncf.quantization.advanced_parameters import AdvancedQuantizationParameters, OverflowFix
     from nncf.quantization.range_estimator import RangeEstimatorParametersSet
     from openvino.passes import ConstantFolding, Manager
 
+    from edge.engines.openvino import core
+
     logging.getLogger("nncf").setLevel(logging.ERROR)
-    model = ov.Core().read_model(graph)
+    model = core().read_model(graph)
     model.reshape([1, *calibration.shape[1:]])
     folding = Manager()
     folding.register_pass(ConstantFolding())  # else NNCF takes the wrong axis of depthwise weights for the channels
     folding.run_passes(model)
     images = [calibration[i : i + 1] for i in range(len(calibration))]
-    expected = outputs_of(ov.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"}), probes)
+    expected = outputs_of(core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"}), probes)
 
     def likeness(compiled: Any, numbers: Iterable[int]) -> tuple[float, list[float]]:
         """Of all probes, or of those that NNCF ranks the layers by."""

@@ -297,3 +297,37 @@ def test_an_open_graph_does_not_keep_the_bytes_of_its_file(bundle: Bundle, engin
     session = open_session(engine, graph, 1, "cpu")
     assert sys.getrefcount(graph) == before
     session.close()
+
+
+CLOSED = """
+import signal, sys
+from pathlib import Path
+from threading import Thread
+from edge.bundle import open_bundle
+from edge.engines.session import open_graph, readable
+
+bundle, engine, by = open_bundle(Path(sys.argv[1])), *sys.argv[2:]
+graph = next(g for g in readable(engine, bundle.manifest.graph) if g.precision == "fp32")
+sessions = [open_graph(engine, bundle, graph, 1, "cpu") for _ in range(2)]
+close = [session.close for session in sessions]
+sessions.clear()
+while close:
+    call = close.pop(0)
+    if by == "another thread":
+        thread = Thread(target=call)
+        thread.start()
+        thread.join()
+        del thread
+    else:
+        call()
+    del call
+signal.signal(signal.SIGTERM, lambda *_: print("told"))
+signal.raise_signal(signal.SIGTERM)
+"""
+
+
+@pytest.mark.parametrize("by", ["the same thread", "another thread"])
+def test_signals_are_handled_after_engines_were_closed(bundle: Bundle, engine: Engine, by: str) -> None:
+    command = [sys.executable, "-c", CLOSED, str(bundle.path), engine, by]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (0, "told\n"), done.stderr
