@@ -82,16 +82,13 @@ def _kind(words: str) -> np.dtype[Any]:
 
 
 def _openvino(path: Path, threads: int, device: Device, batch: int) -> tuple[Run, str]:
-    from edge.engines.openvino import core, settings
+    from edge.engines.openvino import core, plugin, settings
 
+    where = plugin(device)
     model = core().read_model(path)
     sides = {port: [s.get_length() if s.is_static else None for s in port.partial_shape] for port in model.inputs}
     inputs = [noise(p.get_any_name(), sides[p], np.dtype(p.get_element_type().to_dtype()), batch) for p in model.inputs]
     model.reshape({port: list(array.shape) for port, array in zip(model.inputs, inputs, strict=True)})
-    has_gpu = any(name.startswith("GPU") for name in core().available_devices)
-    where = "GPU" if has_gpu and device != "cpu" else "CPU"
-    if device == "gpu" and not has_gpu:
-        raise EngineError("no GPU for OpenVINO on this box")
     request = core().compile_model(model, where, settings(where, path.read_bytes(), threads)).create_infer_request()
     return lambda: request.infer(inputs, share_inputs=True, share_outputs=True), where.lower()
 

@@ -70,13 +70,18 @@ def core() -> ov.Core:
 
 
 def open_graph(graph: bytes, weights: bytes, threads: int, device: Device, at_once: int) -> OpenvinoSession:
-    has_gpu = any(name.startswith("GPU") for name in core().available_devices)
-    if device == "gpu" and not has_gpu:
-        raise EngineError('no GPU for OpenVINO on this box; set device = "cpu" or "auto"')
-    where = "GPU" if has_gpu and device != "cpu" else "CPU"
+    where = plugin(device)
     model = core().read_model(graph, weights) if weights else core().read_model(graph)
     at_once = _batch(model) or (_fix_batch(model, at_once) if where == "CPU" else ANY)
     return OpenvinoSession(core().compile_model(model, where, settings(where, graph, threads)), at_once)
+
+
+def plugin(device: Device) -> str:
+    """GPU or CPU. Raises EngineError where a GPU is asked for that is not there."""
+    has_gpu = any(name.startswith("GPU") for name in core().available_devices)
+    if device == "gpu" and not has_gpu:
+        raise EngineError('no GPU for OpenVINO on this box; set device = "cpu" or "auto"')
+    return "GPU" if has_gpu and device != "cpu" else "CPU"
 
 
 def settings(where: str, graph: bytes, threads: int) -> dict[str, object]:

@@ -82,7 +82,7 @@ def read_fields(path: Path) -> tuple[dict[str, object], Manifest]:
         fields = {k: v for k, v in tomllib.loads(path.read_text()).items() if k not in MADE_HERE}
     except OSError as error:
         raise BundleError(f"cannot read {path}: {error.strerror}; give the manifest's TOML with --manifest") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise BundleError(f"{path} is not TOML: {error}") from error
     nowhere = "0" * 64
     graph = Graph(file="model.onnx", sha256=nowhere, format="onnx", precision="fp32")

@@ -9,24 +9,10 @@ from typing import Any
 import pytest
 
 from edge.daemon.deadline import CaptureClock
-from edge.records import FrameHeader
+from tests.daemon.tickets import header
 
 HOUR_NS = 3_600_000_000_000
 MS = 1_000_000
-
-
-def header(**fields: Any) -> FrameHeader:
-    return FrameHeader(
-        session="s",
-        seq=0,
-        trigger_id="t",
-        shape=(1, 1),
-        dtype="uint8",
-        pixel_format="Mono8",
-        encoding="raw",
-        nbytes=1,
-        **fields,
-    )
 
 
 @pytest.mark.parametrize(

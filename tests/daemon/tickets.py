@@ -1,9 +1,10 @@
-"""Tickets of one-pixel frames, and a line's journal on a disk of the test's own."""
+"""Headers and tickets of one-pixel frames, and a line's journal on a disk of the test's own."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from time import perf_counter_ns
+from typing import Any
 
 import pytest
 
@@ -14,21 +15,24 @@ from edge.journal.writer import Journal
 from edge.records import FrameHeader
 
 
-def ticket(number: int, deadline_ms: float, camera: str = "cam0") -> Ticket:
-    """Received now."""
-    now = perf_counter_ns()
-    header = FrameHeader(
+def header(number: int = 0, **fields: Any) -> FrameHeader:
+    return FrameHeader(
         session="c",
         seq=number,
         trigger_id=f"t{number}",
-        part_id="p0",
         shape=(1, 1),
         dtype="uint8",
         pixel_format="Mono8",
         encoding="raw",
         nbytes=1,
+        **fields,
     )
-    return Ticket(number, now, camera, header, now + int(deadline_ms * 1e6))
+
+
+def ticket(number: int, deadline_ms: float, camera: str = "cam0") -> Ticket:
+    """Received now."""
+    now = perf_counter_ns()
+    return Ticket(number, now, camera, header(number, part_id="p0"), now + int(deadline_ms * 1e6))
 
 
 def journals_on(disk: Disk, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
