@@ -168,6 +168,7 @@ class LineConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     """One line. frames, verdicts: ZeroMQ addresses that the daemon binds. bundles: a folder, relative to the file.
 
     gate: its bundle, or none for a line with a single judge. engine: `auto` takes the fastest graph by measurement.
+    awake: the cores that the daemon may use do not sleep between frames, which are then answered sooner, for power.
     deadline_ms: for frames that bring none; 0 means no deadline. metrics_port: Prometheus on loopback; 0 means none.
     parts: for a line whose parts are made of several frames; none where each frame is a part. drift: alarms on changed
     light, exposure, focus or product; none where nobody watches. require_certificate: the
@@ -186,6 +187,7 @@ class LineConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     engine: EngineName = "auto"
     device: Literal["auto", "cpu", "gpu"] = "auto"
     threads: Annotated[int, msgspec.Meta(ge=1, le=256)] = 2
+    awake: bool = False
     deadline_ms: Annotated[float, msgspec.Meta(ge=0, le=86_400_000)] = 0.0
     metrics_port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 0
     judges: dict[Name, JudgeConfig]

@@ -16,6 +16,7 @@ from edge.bus.guard import open_guard
 from edge.bus.verdicts import VerdictOutlet
 from edge.config import Line
 from edge.daemon import notify
+from edge.daemon.awake import Awake
 from edge.daemon.control import open_control
 from edge.daemon.deadline import CaptureClock
 from edge.daemon.inspector import Inspector
@@ -60,6 +61,7 @@ def run(line: Line) -> None:
     frames.open(config.line)
     log.info("line %s: frames at %s, verdicts at %s", config.line, config.frames, config.verdicts)
     supervisor.start()
+    awake = Awake() if config.awake else None
     if metrics:
         metrics.ready(True)
     notify.ready(f"inspecting line {config.line}")
@@ -71,7 +73,7 @@ def run(line: Line) -> None:
     finally:
         notify.stopping()
         left = supervisor.stop(LAST_FRAMES_S)
-        for end in (control, frames, verdicts, guard):
+        for end in (control, frames, verdicts, guard, awake):
             if end:
                 end.close()
         log.info("line %s: %d verdicts, %d frames missing", config.line, publisher.seq, publisher.missing)

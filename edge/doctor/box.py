@@ -32,7 +32,7 @@ def cpu(root: Path) -> Diagnosis:
     return Diagnosis("cpu", "warning", found, "engines are slow without AVX2, or do not start; take a newer processor")
 
 
-def cores(root: Path, threads: int | None) -> Diagnosis:
+def cores(root: Path, threads: int | None, awake: bool = False) -> Diagnosis:
     """Logical and physical ones, those that this process may use, against the line's `threads` (None: no line)."""
     allowed = cpu_list(table(root / "proc/self/status").get("Cpus_allowed_list", ""))
     logical = cpu_list(text(root / "sys/devices/system/cpu/online") or "")
@@ -49,6 +49,10 @@ def cores(root: Path, threads: int | None) -> Diagnosis:
     if threads > len(allowed) or (quota is not None and threads > quota):
         return Diagnosis(
             "cores", "warning", found, "threads wait for one another: lower `threads`, or allow more cores"
+        )
+    if awake and quota is not None:
+        return Diagnosis(
+            "cores", "warning", found, "a line that is awake spends the quota: leave out awake, or the quota"
         )
     if physical is not None and threads > physical:
         advice = f"two threads share a core: threads = {physical} may be faster, measure with edge-bench run --threads"

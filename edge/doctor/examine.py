@@ -47,7 +47,7 @@ def examine_box(config: LineConfig | None, root: Path = Path("/")) -> list[Diagn
     return [
         Diagnosis("edge", "ok", system),
         box.cpu(root),
-        box.cores(root, config.threads if config else None),
+        box.cores(root, config.threads if config else None, bool(config and config.awake)),
         box.governor(root),
         box.stolen(root),
         box.memory(root),

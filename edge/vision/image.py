@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import product
 from typing import Annotated, Literal
 
@@ -81,6 +81,13 @@ def to_channels(pixels: Pixels, channels: int) -> Pixels:
     return pixels
 
 
+def planes(pixels: Pixels, channels: int) -> Sequence[Pixels]:
+    """The channels that differ, each `(h, w)`: of grey pixels one, which the others repeat."""
+    if pixels.ndim == 3 and channels == 3:
+        return cv2.split(pixels)  # type: ignore[return-value]  # cv2 keeps the dtype
+    return (to_channels(pixels, 1),)
+
+
 def resize(pixels: Pixels, width: int, height: int) -> Pixels:
     """Area average on the way down, linear on the way up; the whole frame, stretched."""
     h, w = pixels.shape[:2]
@@ -131,10 +138,13 @@ def prepare(pixels: Pixels, rule: InputRule, full_scale: int | None = None) -> F
     if pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[2] != 3) or 0 in pixels.shape:
         raise FrameError(f"the frame's shape is {pixels.shape}; send (h, w) grey or (h, w, 3) RGB")
     top = full_scale or int(np.iinfo(pixels.dtype).max)
+    gain, offset = 1.0 / (top * rule.std), rule.mean / rule.std
     batch = np.empty((rule.batch, rule.channels, rule.height, rule.width), np.float32)
     for picture, out in zip(pictures(pixels, rule), batch, strict=True):
-        seen = to_channels(picture, rule.channels)
-        out[...] = seen if rule.channels == 1 else seen.transpose(2, 0, 1)
-    batch *= 1.0 / (top * rule.std)
-    batch -= rule.mean / rule.std
+        colours = planes(picture, rule.channels)
+        for colour, plane in zip(colours, out, strict=False):
+            plane[...] = colour
+            plane *= gain
+            plane -= offset
+        out[len(colours) :] = out[0]
     return batch
