@@ -151,7 +151,7 @@ def settings_sha256(config: LineConfig) -> str:
         surface: [judge.bundle, judge.mode, judge.kinds, [[region.boxes, region.bundle] for region in _regions(judge)]]
         for surface, judge in config.judges.items()
     }
-    settings = [config.gate, config.engine, config.device, config.threads, judges]
+    settings = [config.gate, config.engine, config.device, config.threads, judges, *(["awake"] if config.awake else [])]
     return hashlib.sha256(canonical(settings)).hexdigest()
 
 

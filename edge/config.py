@@ -168,7 +168,8 @@ class LineConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     """One line. frames, verdicts: ZeroMQ addresses that the daemon binds. bundles: a folder, relative to the file.
 
     gate: its bundle, or none for a line with a single judge. engine: `auto` takes the fastest graph by measurement.
-    awake: the cores that the daemon may use do not sleep between frames, which are then answered sooner, for power.
+    awake: the cores that the daemon may use do not sleep between frames. Answers come sooner, the box draws more power,
+    and other services that share these cores get half of them.
     deadline_ms: for frames that bring none; 0 means no deadline. metrics_port: Prometheus on loopback; 0 means none.
     parts: for a line whose parts are made of several frames; none where each frame is a part. drift: alarms on changed
     light, exposure, focus or product; none where nobody watches. require_certificate: the

@@ -253,6 +253,7 @@ SLOWER: dict[str, Change] = {
     "mode": judged(mode="dense"),
     "kinds": judged(kinds="kinds"),
     "regions": judged(regions={"left": RegionConfig(((0, 0, 8, 8),))}),
+    "awake": lambda config: replace(config, awake=True),
 }
 SAME: dict[str, Change] = {
     "line": lambda config: replace(config, line="other"),

@@ -4,40 +4,37 @@ from __future__ import annotations
 
 import ctypes
 import os
-from threading import Event, Thread
+
+from edge.errors import EngineError
+
+LOCK = ctypes.c_int()  # glibc's and musl's pthread_spinlock_t; whoever waits for it does not sleep
 
 
-class Awake:
-    """A thread on each core that this process may use, of a priority below all others (SCHED_IDLE), that waits for a
-    lock and does not sleep while it waits. It has its core only while nobody else wants it."""
+def keep_awake() -> None:
+    """A thread on each core that this process may use waits for a lock that is never given back, until the process
+    ends: outside Python, and below all other threads of this process (SCHED_IDLE). Another service has to share such a
+    core with it evenly, as the kernel weighs services before it looks at their threads.
 
-    def __init__(self) -> None:
-        """Keeps them awake from now on."""
-        self._libc = ctypes.CDLL(None)
-        self._lock = ctypes.c_int()  # glibc's and musl's pthread_spinlock_t
-        self._libc.pthread_spin_init(ctypes.byref(self._lock), 0)
-        self._libc.pthread_spin_lock(ctypes.byref(self._lock))
-        self.threads = [self._start(core) for core in sorted(os.sched_getaffinity(0))]
+    Raises EngineError where the box allows no such thread.
+    """
+    libc = ctypes.CDLL(None)
+    libc.pthread_spin_init(ctypes.byref(LOCK), 0)
+    libc.pthread_spin_lock(ctypes.byref(LOCK))
+    for core in sorted(os.sched_getaffinity(0)):
+        code = _wait_on(core, libc)
+        if code:
+            why = f"awake = true: core {core} cannot be kept from sleeping: {os.strerror(code)}"
+            raise EngineError(f"{why}; leave out awake")
 
-    def _start(self, core: int) -> Thread:
-        """Its priority is lowered from outside, once it no longer runs Python: it must not hold Python's own lock then,
-        which others would wait for."""
-        waits = Event()
-        thread = Thread(target=self._wait, args=(core, waits), name=f"awake {core}", daemon=True)
-        thread.start()
-        waits.wait()
-        assert thread.native_id is not None, "it runs"
-        os.sched_setscheduler(thread.native_id, os.SCHED_IDLE, os.sched_param(0))
-        return thread
 
-    def _wait(self, core: int, waits: Event) -> None:
-        os.sched_setaffinity(0, {core})
-        waits.set()
-        self._libc.pthread_spin_lock(ctypes.byref(self._lock))  # ctypes lets go of Python's lock meanwhile
-        self._libc.pthread_spin_unlock(ctypes.byref(self._lock))
-
-    def close(self) -> None:
-        """Each thread that gets the lock hands it on, and ends."""
-        self._libc.pthread_spin_unlock(ctypes.byref(self._lock))
-        for thread in self.threads:
-            thread.join()
+def _wait_on(core: int, libc: ctypes.CDLL) -> int:
+    """0, or the error's number."""
+    thread, priority = ctypes.c_ulong(), ctypes.c_int(0)
+    only = (ctypes.c_uint8 * (core // 64 * 8 + 8))()  # a cpu_set_t, as long as this core needs it
+    only[core // 8] = 1 << core % 8
+    code: int = (
+        libc.pthread_create(ctypes.byref(thread), None, libc.pthread_spin_lock, ctypes.byref(LOCK))
+        or libc.pthread_setaffinity_np(thread, ctypes.c_size_t(len(only)), only)
+        or libc.pthread_setschedparam(thread, os.SCHED_IDLE, ctypes.byref(priority))
+    )
+    return code

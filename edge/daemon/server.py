@@ -16,7 +16,7 @@ from edge.bus.guard import open_guard
 from edge.bus.verdicts import VerdictOutlet
 from edge.config import Line
 from edge.daemon import notify
-from edge.daemon.awake import Awake
+from edge.daemon.awake import keep_awake
 from edge.daemon.control import open_control
 from edge.daemon.deadline import CaptureClock
 from edge.daemon.inspector import Inspector
@@ -58,10 +58,11 @@ def run(line: Line) -> None:
         metrics.watch_queues(belt.depths)
         if publisher.journal:
             metrics.watch_journal(publisher.journal)
+    if config.awake:
+        keep_awake()
     frames.open(config.line)
     log.info("line %s: frames at %s, verdicts at %s", config.line, config.frames, config.verdicts)
     supervisor.start()
-    awake = Awake() if config.awake else None
     if metrics:
         metrics.ready(True)
     notify.ready(f"inspecting line {config.line}")
@@ -73,7 +74,7 @@ def run(line: Line) -> None:
     finally:
         notify.stopping()
         left = supervisor.stop(LAST_FRAMES_S)
-        for end in (control, frames, verdicts, guard, awake):
+        for end in (control, frames, verdicts, guard):
             if end:
                 end.close()
         log.info("line %s: %d verdicts, %d frames missing", config.line, publisher.seq, publisher.missing)

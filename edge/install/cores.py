@@ -31,18 +31,21 @@ def cores_problems(ask: Ask, root: Path) -> Iterator[str]:
 
 
 def crowded(ask: Ask, root: Path, others: Iterable[str]) -> list[str]:
-    """The other lines that this one takes turns with, where there is no core for each thread; a sentence, or none."""
+    """The other lines that this one takes turns with, where there is no core for each thread, or where one of them is
+    awake; a sentence, or none."""
     mine = set(cpu_list(ask.cores)) if ask.cores else set(_online(root))
-    rivals, threads, cores = list[str](), ask.line.config.threads, set(mine)
+    rivals, threads, cores, awake = list[str](), ask.line.config.threads, set(mine), ask.line.config.awake
     for name in others:
         theirs = _cores_of(name, root)
         with suppress(ConfigError):  # a file with a mistake is a line that does not start
-            wanted = read_line(root / CONFIGS.relative_to("/") / f"{name}.toml").config.threads
+            config = read_line(root / CONFIGS.relative_to("/") / f"{name}.toml").config
             if mine & theirs:
-                rivals, threads, cores = [*rivals, name], threads + wanted, cores | theirs
-    if not rivals or threads <= len(cores):
+                rivals, threads, cores = [*rivals, name], threads + config.threads, cores | theirs
+                awake = awake or config.awake
+    if not rivals or not (awake or threads > len(cores)):
         return []
     between = f"{', '.join(rivals)} and {ask.name} want {threads} threads of {len(cores)} cores"
+    between += ", and one that is awake wants all of its own" if awake else ""
     return [f"{between}: they take turns, evenly; --cores gives a line its own"]
 
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import time
-from contextlib import closing
 from pathlib import Path
 
 from edge.config import Line
-from edge.daemon.awake import Awake
 from tests.lines import daemon_on, edit, write_line
+
+
+def awake_line(folder: Path, small_line: Line) -> Path:
+    return edit(write_line(folder, small_line.bundles), "threads = 1\n", "threads = 1\nawake = true\n")
 
 
 def spent(process: int, threads: list[int]) -> int:
@@ -26,21 +30,29 @@ def never_sleep(process: int, threads: list[int]) -> bool:
     return spent(process, threads) > before
 
 
-def test_there_is_one_on_each_core_below_all_others_and_it_never_sleeps() -> None:
-    with closing(Awake()) as awake:
-        numbers = [thread.native_id or 0 for thread in awake.threads]
-        assert [os.sched_getaffinity(number) for number in numbers] == [{c} for c in sorted(os.sched_getaffinity(0))]
-        assert {os.sched_getscheduler(number) for number in numbers} == {os.SCHED_IDLE}
-        assert never_sleep(os.getpid(), numbers)
-    assert not any(thread.is_alive() for thread in awake.threads)
-
-
-def test_a_line_that_is_awake_is_so_while_no_frame_comes_and_ends_as_any_other(
+def test_a_line_that_is_awake_is_so_while_no_frame_comes_below_all_its_other_threads(
     small_line: Line, tmp_path: Path
 ) -> None:
-    config = edit(write_line(tmp_path, small_line.bundles), "threads = 1\n", "threads = 1\nawake = true\n")
-    with daemon_on(config) as daemon:
+    with daemon_on(awake_line(tmp_path, small_line)) as daemon:
         threads = [int(path.name) for path in Path(f"/proc/{daemon.pid}/task").iterdir()]
         idle = [number for number in threads if os.sched_getscheduler(number) == os.SCHED_IDLE]
-        assert len(idle) == len(os.sched_getaffinity(daemon.pid))
+        cores = [os.sched_getaffinity(number) for number in sorted(idle)]
+        assert cores == [{core} for core in sorted(os.sched_getaffinity(daemon.pid))]
         assert never_sleep(daemon.pid, idle)
+
+
+def test_a_box_that_allows_no_such_thread_says_so_before_any_frame_is_taken(small_line: Line, tmp_path: Path) -> None:
+    config = awake_line(tmp_path, small_line)
+    program = f"""
+from pathlib import Path
+import pytest
+from edge.config import read_line
+from edge.daemon.server import run
+from edge.errors import EngineError
+patch = pytest.MonkeyPatch()
+patch.setattr("os.SCHED_IDLE", 4711)
+with pytest.raises(EngineError, match="awake = true: core .* cannot be kept from sleeping: Invalid argument"):
+    run(read_line(Path({str(config)!r})))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr

@@ -175,6 +175,19 @@ def test_lines_that_want_more_threads_than_there_are_cores_are_told_so(
     assert "second and third want 2 threads" not in str(told["notes"]), "each has one"
 
 
+def test_a_line_that_is_awake_beside_another_on_its_cores_is_told_so(
+    root: Path, small_line: Line, tmp_path: Path
+) -> None:
+    cores_of_the_box(root, "0-1")
+    assert install(write(tmp_path, name="first"), root, "--bundles", small_line.bundles)[1]["notes"] == []
+    awake = edit(write(tmp_path, name="second"), "threads = 1\n", "threads = 1\nawake = true\n")
+    assert (
+        "one that is awake wants all of its own" in install(awake, root, "--bundles", small_line.bundles)[1]["notes"][0]
+    )
+    install(write(tmp_path, name="first"), root, "--bundles", small_line.bundles, "--cores", "0", "--force")
+    assert install(awake, root, "--bundles", small_line.bundles, "--cores", "1", "--force")[1]["notes"] == []
+
+
 def test_the_key_becomes_a_credential_that_only_its_owner_reads(small_line: Line, root: Path, tmp_path: Path) -> None:
     secret, _ = make_pair("daemon", tmp_path)
     config = write(tmp_path, '[security]\nkey = "small.key"\n')

@@ -26,7 +26,12 @@ def test_grey_and_colour_of_8_and_16_bits_agree() -> None:
     assert expected.shape == (1, 1, 24, 32) and expected.dtype == np.float32
     for same in (np.dstack([grey] * 3), grey.astype(np.uint16) * 257, np.dstack([grey.astype(np.uint16) * 257] * 3)):
         assert np.abs(prepare(same, GREY) - expected).max() < 0.5 / 255
-    assert np.array_equal(prepare(grey, COLOUR)[:, :1], expected)
+    assert np.array_equal(prepare(grey, COLOUR), expected.repeat(3, axis=1))
+
+
+def test_each_colour_stays_in_its_own_channel() -> None:
+    rgb = np.dstack([np.full((24, 32), level, np.uint8) for level in (10, 20, 30)])
+    assert prepare(rgb, COLOUR)[0, :, 5, 5] * 255 == pytest.approx([10, 20, 30])
 
 
 def test_a_12_bit_sensor_in_16_bits_uses_its_own_full_scale() -> None:
