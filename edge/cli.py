@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -238,13 +239,14 @@ def watch(
     from edge.bus.follow import follow
     from edge.bus.verdicts import Continuity, subscribe_all
     from edge.journal.entries import Lost
-    from edge.records import Alarm, PartVerdict
-    from edge.terminal import HEADINGS, Tally, alarm_row, part_row, screen, verdict_row
+    from edge.records import Alarm, PartVerdict, Verdict
+    from edge.terminal import HEADINGS, Tally, row_of, screen
 
     if (replay or since is not None) and not (replay and line):
         raise click.UsageError("--since needs --replay, and --replay needs --line")
     console, warn = screen(), Console(stderr=True, style="yellow", highlight=False)
     curve = client_keys(key, server_key)
+    coming: Iterator[Verdict | PartVerdict | Alarm | Lost | None]
     if replay:
         coming = follow(address, replay, line, since, timeout_s, curve)
     else:
@@ -254,33 +256,26 @@ def watch(
     if not as_json:
         console.print(HEADINGS, style="bold")
     with suppress(KeyboardInterrupt):
-        for verdict in coming:
-            if verdict is None:
+        for message in coming:
+            if message is None:
                 continue
             heard = True
-            if isinstance(verdict, Lost):
-                gone += verdict.last + 1 - verdict.first
-                warn.print(f"the journal's {verdict.first} to {verdict.last} are lost: {verdict.why}")
+            if isinstance(message, Lost):
+                gone += message.last + 1 - message.first
+                warn.print(f"the journal's {message.first} to {message.last} are lost: {message.why}")
                 continue
-            if isinstance(verdict, Alarm):
-                if as_json:
-                    click.echo(to_json(verdict))
-                else:
-                    console.print(alarm_row(verdict), soft_wrap=True)
-                continue
-            continuity = parts if isinstance(verdict, PartVerdict) else frames
-            for sentence in continuity.doubts(verdict, max_age_ms if since is None else None):
-                warn.print(sentence)
+            if not isinstance(message, Alarm):
+                continuity = parts if isinstance(message, PartVerdict) else frames
+                for sentence in continuity.doubts(message, max_age_ms if since is None else None):
+                    warn.print(sentence)
             if as_json:
-                click.echo(to_json(verdict))
+                click.echo(to_json(message))
             else:
-                row = part_row(verdict) if isinstance(verdict, PartVerdict) else verdict_row(verdict)
-                console.print(row, soft_wrap=True)
-            if isinstance(verdict, PartVerdict):
-                continue
-            tally.add(verdict, verdict.times_ns.get("total", 0) / 1e6)
-            if tally.parts == count:
-                break
+                console.print(row_of(message), soft_wrap=True)
+            if isinstance(message, Verdict):
+                tally.add(message, message.times_ns.get("total", 0) / 1e6)
+                if tally.parts == count:
+                    break
     if not as_json:
         console.print(tally.table("verdicts"))
     if not heard:

@@ -36,30 +36,36 @@ def screen() -> Console:
     return Console(highlight=False, width=WIDE if piped else None)
 
 
+def row_of(message: Verdict | PartVerdict | Alarm) -> Text:
+    """One line of whatever a line publishes."""
+    if isinstance(message, Alarm):
+        return alarm_row(message)
+    return part_row(message) if isinstance(message, PartVerdict) else verdict_row(message)
+
+
 def verdict_row(verdict: Verdict, part: str | None = None, milliseconds: float | None = None) -> Text:
     """One line: part, surface, evaluation, score, defects, milliseconds (the daemon's own where not given), reason."""
-    evaluation = Evaluation(verdict.evaluation)
-    score = "-" if verdict.score is None else f"{verdict.score:.3g}"
-    why = verdict.detail or ("" if verdict.reason == "ok" else verdict.reason.replace("_", " "))
     if milliseconds is None:
         milliseconds = verdict.times_ns.get("total", 0) / 1e6
     name = (part or verdict.part_id or verdict.trigger_id or "-")[-22:]  # what tells parts apart stands at the end
     row = Text(f"{name:<22} {verdict.surface or '-':<15} ")
-    row.append(f"{NAMES[evaluation]:<13}", STYLES[evaluation])
-    row.append(f" {score:>7} {len(verdict.defects):>7} {milliseconds:>7.1f}  {why}")
-    return row
+    return _decided(row, verdict, f"{len(verdict.defects)}", milliseconds)
 
 
 def part_row(verdict: PartVerdict) -> Text:
     """One line below its frames': part, surface, evaluation, the worst frame's score, frames that came, milliseconds
     since the first of them, reason."""
+    row = Text(f"{'= ' + (verdict.part_id or '-'):<22.22} {verdict.surface or '-':<15} ", "bold")
+    return _decided(row, verdict, f"{len(verdict.frames)}/{verdict.expected}", verdict.span_ns / 1e6)
+
+
+def _decided(row: Text, verdict: Verdict | PartVerdict, counted: str, milliseconds: float) -> Text:
+    """The row with what was decided, and why."""
     evaluation = Evaluation(verdict.evaluation)
     score = "-" if verdict.score is None else f"{verdict.score:.3g}"
     why = verdict.detail or ("" if verdict.reason == "ok" else verdict.reason.replace("_", " "))
-    came = f"{len(verdict.frames)}/{verdict.expected}"
-    row = Text(f"{'= ' + (verdict.part_id or '-'):<22.22} {verdict.surface or '-':<15} ", "bold")
     row.append(f"{NAMES[evaluation]:<13}", STYLES[evaluation])
-    row.append(f" {score:>7} {came:>7} {verdict.span_ns / 1e6:>7.1f}  {why}")
+    row.append(f" {score:>7} {counted:>7} {milliseconds:>7.1f}  {why}")
     return row
 
 

@@ -52,8 +52,8 @@ def read(
 ) -> None:
     """Print the verdicts, one a row; with --json one JSON object a line, as it was published."""
     from edge.journal.entries import Lost
-    from edge.records import Evaluation, PartVerdict
-    from edge.terminal import HEADINGS, part_row, screen, verdict_row
+    from edge.records import Evaluation
+    from edge.terminal import HEADINGS, row_of, screen
 
     number = Evaluation[evaluation.upper()] if evaluation else None
     wanted = {"surface": surface, "part_id": part, "trigger_id": trigger, "evaluation": number}
@@ -69,8 +69,7 @@ def read(
         elif isinstance(entry, Lost):
             console.print(f"{entry.first:>9}  lost up to {entry.last}: {entry.why}", style="yellow", soft_wrap=True)
         else:
-            row = part_row(entry) if isinstance(entry, PartVerdict) else verdict_row(entry)
-            console.print(f"{entry.journal:>9} ", row, soft_wrap=True)
+            console.print(f"{entry.journal:>9} ", row_of(entry), soft_wrap=True)
 
 
 @journal.command()
