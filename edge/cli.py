@@ -296,7 +296,7 @@ def inspect(config: Path, images: tuple[Path, ...], pictures: Path | None, as_js
     from edge.inspection.files import inspect_files
     from edge.records import Evaluation
     from edge.terminal import HEADINGS, Tally, screen, verdict_row
-    from edge.vision.files import find_images, short_names
+    from edge.vision.files import find_images
 
     line = read_line(config)
     paths = find_images(images)
@@ -305,13 +305,12 @@ def inspect(config: Path, images: tuple[Path, ...], pictures: Path | None, as_js
     tally = Tally()
     if not as_json:
         console.print(HEADINGS, style="bold")
-    names = dict(zip(paths, short_names(paths), strict=True))
-    for path, verdict in inspect_files(line, pipeline, paths, pictures):
+    for verdict in inspect_files(line, pipeline, paths, pictures):
         tally.add(verdict, verdict.times_ns["total"] / 1e6)
         if as_json:
             click.echo(to_json(verdict))
         else:
-            console.print(verdict_row(verdict, names[path]), soft_wrap=True)
+            console.print(verdict_row(verdict), soft_wrap=True)
     if not as_json:
         console.print(tally.line())
     if tally.evaluations[Evaluation.OK] < tally.parts:

@@ -43,11 +43,11 @@ def row_of(message: Verdict | PartVerdict | Alarm) -> Text:
     return part_row(message) if isinstance(message, PartVerdict) else verdict_row(message)
 
 
-def verdict_row(verdict: Verdict, part: str | None = None, milliseconds: float | None = None) -> Text:
+def verdict_row(verdict: Verdict, milliseconds: float | None = None) -> Text:
     """One line: part, surface, evaluation, score, defects, milliseconds (the daemon's own where not given), reason."""
     if milliseconds is None:
         milliseconds = verdict.times_ns.get("total", 0) / 1e6
-    name = (part or verdict.part_id or verdict.trigger_id or "-")[-22:]  # what tells parts apart stands at the end
+    name = (verdict.part_id or verdict.trigger_id or "-")[-22:]  # what tells parts apart stands at the end
     row = Text(f"{name:<22} {verdict.surface or '-':<15} ")
     return _decided(row, verdict, f"{len(verdict.defects)}", milliseconds)
 

@@ -91,6 +91,7 @@ def test_inspect_ends_with_0_where_all_is_ok_and_prints_verdicts_as_json(small_l
     assert code == 0
     verdicts = [json.loads(line) for line in out.splitlines()]
     assert [(v["evaluation"], v["seq"], v["surface"]) for v in verdicts] == [(1, 0, "dark"), (1, 1, "dark")]
+    assert [v["part_id"] for v in verdicts] == ["good", "good"]
     assert verdicts[0]["config_sha256"] == small_line.sha256 and set(verdicts[0]["bundles"]) == {"gate", "smoother"}
 
 

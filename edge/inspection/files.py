@@ -9,6 +9,7 @@ from time import perf_counter_ns
 
 import cv2
 import numpy as np
+from msgspec.structs import replace
 
 from edge.config import Line
 from edge.errors import DataError, FrameError
@@ -16,7 +17,7 @@ from edge.inspection.pipeline import Inspection, Pipeline, fail
 from edge.inspection.verdict import make_verdict
 from edge.records import Evaluation, Frame, Verdict
 from edge.vision.draw import annotate
-from edge.vision.files import read_image
+from edge.vision.files import read_image, short_names
 
 
 def read_frame(path: Path) -> Frame:
@@ -25,12 +26,11 @@ def read_frame(path: Path) -> Frame:
     return Frame(pixels, int(np.iinfo(pixels.dtype).max))
 
 
-def inspect_files(
-    line: Line, pipeline: Pipeline, paths: list[Path], pictures: Path | None = None
-) -> Iterator[tuple[Path, Verdict]]:
-    """Each file's verdict; one that cannot be read is Undefined. pictures: a folder for the annotated ones."""
+def inspect_files(line: Line, pipeline: Pipeline, paths: list[Path], pictures: Path | None = None) -> Iterator[Verdict]:
+    """Each file's verdict, whose part is named as `edge camera` names it; one that cannot be read is Undefined.
+    pictures: a folder for the annotated ones."""
     session = uuid.uuid4().hex[:12]
-    for seq, path in enumerate(paths):
+    for seq, (path, name) in enumerate(zip(paths, short_names(paths), strict=True)):
         started = perf_counter_ns()
         try:
             frame = read_frame(path)
@@ -42,7 +42,7 @@ def inspect_files(
         verdict = make_verdict(line, session, seq, "-", None, inspection)
         if pictures is not None and frame is not None:
             write_picture(pictures / f"{seq:04d}-{path.stem}.png", frame, inspection, path.stem)
-        yield path, verdict
+        yield replace(verdict, part_id=name)
 
 
 def write_picture(path: Path, frame: Frame, inspection: Inspection, part: str) -> None:
