@@ -42,7 +42,9 @@ def _answers(models: Path, folder: Path, values: dict[str, float], frames: int, 
                 station.tell("gate_answer" if which == "gate" else "answer", value=value)
                 for number in range(frames):
                     camera.send((DEFECTIVE if number % 2 else GOOD) + GRAIN, f"t{number}")
-                bounds.hold(ear.wait_for(frames, 30), f"{which} answers {name}: {len(ear.heard)} of {frames} verdicts")
+                    if not ear.wait_for(number + 1, 30):  # one at a time: the queue refuses none of them
+                        break
+                bounds.hold(len(ear.heard) >= frames, f"{which} answers {name}: {len(ear.heard)} of {frames} verdicts")
                 heard = ear.verdicts()
             passed = unsound([verdict for _, verdict in heard])
             bounds.hold(not passed, f"the {which} answers {name} and {passed} of {frames} parts are OK")
