@@ -146,12 +146,13 @@ def _memory_mib(root: Path) -> int:
 
 
 def settings_sha256(config: LineConfig) -> str:
-    """Of what a line's latency depends on besides its bundles; thresholds, addresses and limits do not count."""
+    """Of what a line's latency depends on besides its bundles; thresholds, addresses and limits do not count. Nor
+    does awake: it is measured back to back, when no core sleeps."""
     judges = {
         surface: [judge.bundle, judge.mode, judge.kinds, [[region.boxes, region.bundle] for region in _regions(judge)]]
         for surface, judge in config.judges.items()
     }
-    settings = [config.gate, config.engine, config.device, config.threads, judges, *(["awake"] if config.awake else [])]
+    settings = [config.gate, config.engine, config.device, config.threads, judges]
     return hashlib.sha256(canonical(settings)).hexdigest()
 
 

@@ -253,13 +253,13 @@ SLOWER: dict[str, Change] = {
     "mode": judged(mode="dense"),
     "kinds": judged(kinds="kinds"),
     "regions": judged(regions={"left": RegionConfig(((0, 0, 8, 8),))}),
-    "awake": lambda config: replace(config, awake=True),
 }
 SAME: dict[str, Change] = {
     "line": lambda config: replace(config, line="other"),
     "frames": lambda config: replace(config, frames="ipc:///elsewhere"),
     "certificate": lambda config: replace(config, certificate="there.json"),
     "threshold": judged(threshold=0.25),
+    "awake": lambda config: replace(config, awake=True),
 }
 
 

@@ -86,12 +86,15 @@ def test_inspect_prints_a_row_for_each_part_and_writes_pictures(small_line: Line
         assert picture is not None and min(picture.shape[:2]) >= SIDE
 
 
-def test_inspect_ends_with_0_where_all_is_ok_and_prints_verdicts_as_json(small_line: Line, parts: Path) -> None:
-    code, out, _ = called("inspect", "--config", small_line.path, parts / "good.png", parts / "good.png", "--json")
+def test_inspect_ends_with_0_where_all_is_ok_and_prints_verdicts_as_json(
+    small_line: Line, parts: Path, tmp_path: Path
+) -> None:
+    again = shutil.copy(parts / "good.png", tmp_path)
+    code, out, _ = called("inspect", "--config", small_line.path, parts / "good.png", again, "--json")
     assert code == 0
     verdicts = [json.loads(line) for line in out.splitlines()]
     assert [(v["evaluation"], v["seq"], v["surface"]) for v in verdicts] == [(1, 0, "dark"), (1, 1, "dark")]
-    assert [v["part_id"] for v in verdicts] == ["good", "good"]
+    assert [v["part_id"] for v in verdicts] == [f"{parts.name}/good", f"{tmp_path.name}/good"]
     assert verdicts[0]["config_sha256"] == small_line.sha256 and set(verdicts[0]["bundles"]) == {"gate", "smoother"}
 
 

@@ -7,7 +7,7 @@ import os
 
 from edge.errors import EngineError
 
-LOCK = ctypes.c_int()  # glibc's and musl's pthread_spinlock_t; whoever waits for it does not sleep
+LOCK_BYTES = 64  # more than a pthread_spinlock_t; whoever waits for one does not sleep
 
 
 def keep_awake() -> None:
@@ -18,22 +18,24 @@ def keep_awake() -> None:
     Raises EngineError where the box allows no such thread.
     """
     libc = ctypes.CDLL(None)
-    libc.pthread_spin_init(ctypes.byref(LOCK), 0)
-    libc.pthread_spin_lock(ctypes.byref(LOCK))
+    libc.malloc.restype = ctypes.c_void_p
+    lock = ctypes.c_void_p(libc.malloc(ctypes.c_size_t(LOCK_BYTES)))  # never freed: the threads outlive Python
+    libc.pthread_spin_init(lock, 0)
+    libc.pthread_spin_lock(lock)
     for core in sorted(os.sched_getaffinity(0)):
-        code = _wait_on(core, libc)
+        code = _wait_on(core, lock, libc)
         if code:
             why = f"awake = true: core {core} cannot be kept from sleeping: {os.strerror(code)}"
             raise EngineError(f"{why}; leave out awake")
 
 
-def _wait_on(core: int, libc: ctypes.CDLL) -> int:
+def _wait_on(core: int, lock: ctypes.c_void_p, libc: ctypes.CDLL) -> int:
     """0, or the error's number."""
     thread, priority = ctypes.c_ulong(), ctypes.c_int(0)
     only = (ctypes.c_uint8 * (core // 64 * 8 + 8))()  # a cpu_set_t, as long as this core needs it
     only[core // 8] = 1 << core % 8
     code: int = (
-        libc.pthread_create(ctypes.byref(thread), None, libc.pthread_spin_lock, ctypes.byref(LOCK))
+        libc.pthread_create(ctypes.byref(thread), None, libc.pthread_spin_lock, lock)
         or libc.pthread_setaffinity_np(thread, ctypes.c_size_t(len(only)), only)
         or libc.pthread_setschedparam(thread, os.SCHED_IDLE, ctypes.byref(priority))
     )

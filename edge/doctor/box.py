@@ -46,13 +46,13 @@ def cores(root: Path, threads: int | None, awake: bool = False) -> Diagnosis:
     if threads is None:
         return Diagnosis("cores", "ok", found)
     found += f"; threads = {threads}"
-    if threads > len(allowed) or (quota is not None and threads > quota):
-        return Diagnosis(
-            "cores", "warning", found, "threads wait for one another: lower `threads`, or allow more cores"
-        )
     if awake and quota is not None:
         return Diagnosis(
             "cores", "warning", found, "a line that is awake spends the quota: leave out awake, or the quota"
+        )
+    if threads > len(allowed) or (quota is not None and threads > quota):
+        return Diagnosis(
+            "cores", "warning", found, "threads wait for one another: lower `threads`, or allow more cores"
         )
     if physical is not None and threads > physical:
         advice = f"two threads share a core: threads = {physical} may be faster, measure with edge-bench run --threads"

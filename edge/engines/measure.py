@@ -47,8 +47,8 @@ def example_batch(bundle: Bundle) -> Floats:
 def measure(bundle: Bundle, engine: Engine, threads: int, device: Device) -> list[dict[str, object]]:
     """One row for each graph that the engine reads: milliseconds of one frame's batch, or why it has none.
 
-    They take turns, so that a box whose pace drifts slows all alike; the lower quartile, because a busy neighbour only
-    ever adds.
+    All are open at once and take turns, so that a box whose pace drifts slows all alike; the lower quartile, because a
+    busy neighbour only ever adds.
     """
     rows: list[dict[str, object]] = []
     opened: list[Timed] = []

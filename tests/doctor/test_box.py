@@ -98,7 +98,7 @@ def test_a_quota_of_any_group_above_is_found(group: dict[str, str], tmp_path: Pa
     row = box.cores(root, 2)
     assert row.state == "warning" and "1.5 cores' time" in row.found
     assert box.cores(root, 1).state == "ok"
-    assert "leave out awake" in box.cores(root, 1, awake=True).advice
+    assert "leave out awake" in box.cores(root, 2, awake=True).advice
 
 
 def test_no_quota_is_no_limit(tmp_path: Path) -> None:
