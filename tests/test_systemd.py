@@ -99,6 +99,7 @@ def test_the_self_check_is_exposed_less_than_the_line_and_gives_way_to_it(reposi
     unit = copied(repository / "systemd" / "edge-selfbench@.service", tmp_path)
     assert not exposed(unit, HIGHEST_EXPOSURE - 5)
     lines = unit.read_text().splitlines()
+    assert {"Slice=system-edge.slice", "CPUWeight=1"} <= set(lines), "beside the line itself, and light"
     assert {"Nice=19", "CPUSchedulingPolicy=idle", "IOSchedulingClass=idle", "PrivateNetwork=yes"} <= set(lines)
 
 

@@ -31,14 +31,13 @@ FEWEST_TURNS = 8
 
 class Night(Given, frozen=True, kw_only=True):
     """One night's file: a report that `edge-bench compare` reads too, and what was made of it. golden: how far each
-    graph is from its golden outputs, as a share of their range. awake: whether the running line kept its cores so."""
+    graph is from its golden outputs, as a share of their range."""
 
     date: str
     config_sha256: str
     golden: dict[str, float]
     verdict: Answer
     told: list[str]
-    awake: bool = False
 
 
 class Checked(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,13 +66,12 @@ def selfcheck(config: Path, into: Path, allow: float, accept: bool, how: How, sa
     if report.interrupted:
         return None
     now = as_given(report)
-    found = None if accept else baseline(nights(into), now, opened.line.config.awake)
+    found = None if accept else baseline(nights(into), now)
     compared = compare(found[1], now, allow) if found else None
     moved = golden_moved(found[1].golden, golden) if found else []
     verdict, told = answer(now, compared, moved, accept)
     date = datetime.now(UTC).isoformat(timespec="seconds")
     night = msgspec.to_builtins(report) | {"date": date, "config_sha256": opened.line.sha256, "golden": golden}
-    night |= {"awake": opened.line.config.awake}
     path = into / f"{date.replace(':', '').replace('+0000', 'Z')}.json"
     keep(path, night | {"verdict": verdict, "told": told})
     return Checked(
@@ -117,16 +115,12 @@ def calm(row: GivenRow) -> bool:
     return len(turns) >= FEWEST_TURNS and spread(turns).turns_vary <= MOST_UNREST
 
 
-def baseline(found: Sequence[tuple[Path, Night]], now: Given, awake: bool) -> tuple[Path, Night] | None:
-    """The last one of the same graphs and threads, beside a line that is as awake. Another edge, kernel or engine is
-    compared, and told."""
+def baseline(found: Sequence[tuple[Path, Night]], now: Given) -> tuple[Path, Night] | None:
+    """The last one of the same graphs and threads. Another edge, kernel or engine is compared, and told."""
     same = [
         (path, night)
         for path, night in found
-        if night.verdict == "BASELINE"
-        and night.threads == now.threads
-        and night.awake == awake
-        and _ran(night) == _ran(now)
+        if night.verdict == "BASELINE" and night.threads == now.threads and _ran(night) == _ran(now)
     ]
     return same[-1] if same else None
 

@@ -69,6 +69,8 @@ def _line(ask: Ask, root: Path) -> Iterator[str]:
     place = PurePosixPath(os.path.normpath(bundles_place(ask.line)))
     if any(place.is_relative_to(hidden) for hidden in HIDDEN):
         yield f"{path}: bundles = {config.bundles}: the service does not see {place}; write /opt/edge/models"
+    if config.awake and ask.selfbench:
+        yield f"{path}: awake = true leaves the self check no time on the line's cores; leave out the one or the other"
     yield from names(ask)
     yield from cores_problems(ask, root)
     yield from _key(ask, root)

@@ -75,7 +75,7 @@ def test_a_line_that_creeps_by_a_little_every_night_is_told_one_day() -> None:
     verdicts = []
     for number in range(1, 8):
         now = night(number, base=10.0 * 1.04**number)
-        found = baseline(kept, now, awake=False)
+        found = baseline(kept, now)
         assert found and found[0] == Path("0")
         verdict, _ = answer(now, compare(found[1], now, 0.15), [])
         verdicts.append(verdict)
@@ -85,11 +85,10 @@ def test_a_line_that_creeps_by_a_little_every_night_is_told_one_day() -> None:
 
 def test_other_graphs_and_other_threads_begin_anew_and_an_accepted_night_counts() -> None:
     kept = [(Path("0"), night(0)), (Path("1"), night(1, verdict="SLOWER")), (Path("2"), night(2))]
-    assert baseline(kept, night(3), awake=False) == kept[2]
-    assert baseline(kept[:2], night(3), awake=False) == kept[0]
-    assert baseline(kept, night(3, graph="other"), awake=False) is None
-    assert baseline(kept, night(3, threads=4), awake=False) is None
-    assert baseline(kept, night(3), awake=True) is None, "it leaves the check half of its cores"
+    assert baseline(kept, night(3)) == kept[2]
+    assert baseline(kept[:2], night(3)) == kept[0]
+    assert baseline(kept, night(3, graph="other")) is None
+    assert baseline(kept, night(3, threads=4)) is None
 
 
 def test_a_busy_night_is_no_baseline() -> None:

@@ -175,6 +175,12 @@ def test_lines_that_want_more_threads_than_there_are_cores_are_told_so(
     assert "second and third want 2 threads" not in str(told["notes"]), "each has one"
 
 
+def test_a_line_that_is_awake_has_no_self_check(root: Path, small_line: Line, tmp_path: Path) -> None:
+    awake = edit(write(tmp_path, name="first"), "threads = 1\n", "threads = 1\nawake = true\n")
+    code, told = install(awake, root, "--bundles", small_line.bundles, "--selfbench")
+    assert code == 1 and "awake = true leaves the self check no time" in told["problems"][0]
+
+
 def test_a_line_that_is_awake_beside_another_on_its_cores_is_told_so(
     root: Path, small_line: Line, tmp_path: Path
 ) -> None:
