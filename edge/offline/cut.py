@@ -48,11 +48,11 @@ def _tflite(graph: bytes, _: bytes) -> tuple[bytes, bytes]:
             operators.append(operator)
             wanted |= {int(place) for place in operator.inputs if place >= 0}
     network.operators = operators[::-1]
-    _forget_data(model, wanted)
+    forget_data(model, wanted)
     return bytes(flatbuffer_utils.convert_object_to_bytearray(model)), b""
 
 
-def _forget_data(model: Any, wanted: set[int]) -> None:
+def forget_data(model: Any, wanted: set[int]) -> None:
     """The tensors keep their places; those that nobody asks for any more lose their numbers."""
     (network,) = model.subgraphs
     kept = {network.tensors[place].buffer for place in wanted} | {entry.buffer for entry in model.metadata or ()}

@@ -27,6 +27,7 @@ from edge.offline.quantize import (
 from edge.offline.ranges import squeeze_onnx, squeeze_tflite
 from edge.offline.rounding import LAYERS, round_weights
 from edge.offline.tflite_layers import arithmetic, layer_name, with_weights
+from edge.offline.tflite_pairs import in_pairs
 from edge.vision.image import InputRule
 
 PROBES = 24  # inputs that the search looks at
@@ -96,7 +97,7 @@ def make_int8(
         unnamed = sum(n.op_type in LAYERS for n in model.graph.node) - len(scopes)
         without = arithmetic(on_grid) + [scopes[name] for name in found.kept if name in scopes]
         with quiet():
-            files["model.int8.tflite"] = best_tflite(on_grid, calibration, probes, expected, without)
+            files["model.int8.tflite"] = in_pairs(best_tflite(on_grid, calibration, probes, expected, without))
         floats["litert"] = [name for name in found.kept if name in scopes]
     return Made(files, found, floats, unnamed, left_out)
 
