@@ -136,7 +136,7 @@ def _gops(bundle: Bundle) -> float | None:
 def _open_case(bundle: Bundle, engine: Engine, graph: Graph, threads: int, device: Device, chosen: bool) -> Case:
     session = open_graph(engine, bundle, graph, threads, device)
     check_golden(bundle, graph, session)
-    model = Model(bundle, graph, session)
+    model = Model(bundle, graph, session, threads=threads)
     inspect = inspector(model)
 
     def look(frame: Frame) -> Times:

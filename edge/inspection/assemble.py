@@ -124,7 +124,7 @@ def open_pipeline(line: Line, say: Callable[[str], None] = _nothing) -> Pipeline
         if (looked, bundle.manifest.input) not in warm:
             warm_up(session, example_batch(bundle))
             warm.add((looked, bundle.manifest.input))
-        models[name] = Model(bundle, graph, session, looked=seen)
+        models[name] = Model(bundle, graph, session, looked=seen, threads=config.threads)
         say(f"{name}: {models[name].runs_on}")
     gate = Gate(models[config.gate]) if config.gate else None
     judges = {surface: open_judge(judge, models) for surface, judge in config.judges.items()}

@@ -47,7 +47,8 @@ class Looked:
 class Model:
     """began, ended: of its last run, on perf_counter_ns, so that the engine's own time can be told from ours.
     spent_ns: of all its runs. full: the bundle as it was opened, where `bundle` is its dense mode. stages: nanoseconds
-    of the last frame's stages after the run that are timed apart."""
+    of the last frame's stages after the run that are timed apart. threads: the engine's; as many may work on what it
+    answered."""
 
     bundle: Bundle
     graph: Graph
@@ -58,6 +59,7 @@ class Model:
     full: Bundle | None = None
     stages: dict[str, int] = field(default_factory=dict)
     looked: Looked = field(default_factory=Looked)
+    threads: int = 1
 
     @property
     def manifest(self) -> Manifest:

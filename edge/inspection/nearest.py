@@ -9,9 +9,12 @@ cells of `whole` are used, and without a gate it alone is looked at.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event
 
 import cv2
 import msgspec
@@ -30,6 +33,7 @@ ARRAYS = ("memory", "scale", "room")
 ROWS = 256  # cells compared at a time: a tile at once, and many tiles need no more memory than one
 MOST = 512  # numbers of a cell: OpenCV's channels
 ENLARGED = 4  # the map is drawn this much finer than its cells, so that boxes follow what lies between them
+HELPERS = ThreadPoolExecutor(thread_name_prefix="nearest")  # the engines' own threads rest while cells are compared
 
 
 def smooth_cells(cells: Floats, rule: InputRule) -> Floats:
@@ -53,13 +57,25 @@ class Memory:
     good: Floats
     room: Floats
 
-    def distances(self, cells: Floats) -> Floats:
-        """Distance of each of `(n, d)` cells to the nearest good one, `(n,)`."""
+    def distances(self, cells: Floats, threads: int = 1) -> Floats:
+        """Distance of each of `(n, d)` cells to the nearest good one, `(n,)`: the same bits on however many threads."""
         found = np.empty(len(cells), np.float32)
         rows = directions(cells, self.scale)
-        for first in range(0, len(rows), ROWS):
-            which, apart = nearest(rows[first : first + ROWS] @ self.good)
-            found[first : first + ROWS] = apart / self.room[which]
+
+        turns = math.ceil(len(rows) / ROWS)
+        turns = math.ceil(turns / threads) * threads if turns > 1 else 1
+        ends = np.linspace(0, len(rows), turns + 1).astype(int)
+
+        def compare(share: range) -> None:
+            for turn in share:
+                part = slice(ends[turn], ends[turn + 1])
+                which, apart = nearest(rows[part] @ self.good)
+                found[part] = apart / self.room[which]
+
+        helped = [HELPERS.submit(compare, range(n, turns, threads)) for n in range(1, min(threads, turns))]
+        compare(range(0, turns, threads))
+        for each in helped:
+            each.result()
         return found
 
 
@@ -121,6 +137,7 @@ class NearestJudge(Scorer):
         graph = taught_on(model)
         arrays = model.bundle.read_arrays(entry, [f"{graph.file}/{name}" for name in ARRAYS])
         self.memory = _memory(arrays, graph, model.bundle.path / entry.file)
+        _call_helpers(model.threads - 1)
 
     def score_all(self, frames: Sequence[Frame]) -> list[tuple[float, Floats]]:
         """The mean of a frame's worst cells, and the distance of each to the nearest good one, drawn finer."""
@@ -132,9 +149,17 @@ class NearestJudge(Scorer):
         h, w, d = cells.shape
         if d != len(self.memory.scale) or h * w < worst:
             raise ScoreError(f"the judge {name} answered with {h * w} cells of {d} numbers; its memory is of others")
-        found = self.memory.distances(cells.reshape(-1, d))
+        found = self.memory.distances(cells.reshape(-1, d), self.model.threads)
         fine = cv2.resize(found.reshape(h, w), (w * ENLARGED, h * ENLARGED), interpolation=cv2.INTER_LINEAR)
         return worst_mean(found, worst), np.asarray(fine, np.float32)
+
+
+def _call_helpers(count: int) -> None:
+    """So many are there from now on; one that a thread of low priority called would have its priority for ever."""
+    all_here = Event()
+    for _ in range(count):
+        HELPERS.submit(all_here.wait)
+    all_here.set()
 
 
 def taught_on(model: Model) -> Graph:

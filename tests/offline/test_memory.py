@@ -74,6 +74,14 @@ def test_many_cells_are_compared_as_few_are() -> None:
     assert memory.distances(cells) == pytest.approx(one_by_one, abs=1e-5)
 
 
+@pytest.mark.parametrize("count", [0, 1, 256, 257, 700, 1500])
+@pytest.mark.parametrize("threads", [2, 3, 5])
+def test_cells_are_compared_to_the_same_bits_on_several_threads(count: int, threads: int) -> None:
+    cells = np.random.default_rng(count).normal(size=(count, 4)).astype(np.float32)
+    (memory,) = make_memories([seen(20)], np.ones(20, np.bool_), ONE)
+    np.testing.assert_array_equal(memory.distances(cells, threads), memory.distances(cells))
+
+
 def test_only_a_cells_direction_counts() -> None:
     memory = Memory(np.ones(2, np.float32), np.eye(2, dtype=np.float32), np.ones(2, np.float32))
     cells = np.array([[3.0, 1.0], [300.0, 100.0]], np.float32)

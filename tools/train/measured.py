@@ -99,7 +99,7 @@ def evaluated(line: Line, roots: list[Path], bar: Progress) -> tuple[Report, dic
 
 
 def open_judge(bundle: Bundle, engine: Engine, graph: Graph, threads: int, device: Device = "auto") -> Judge:
-    model = Model(bundle, graph, open_graph(engine, bundle, graph, threads, device))
+    model = Model(bundle, graph, open_graph(engine, bundle, graph, threads, device), threads=threads)
     return JUDGES[bundle.manifest.kind](model)
 
 
