@@ -1,5 +1,5 @@
-"""A large grey frame made much smaller: its area average, as OpenCV's INTER_AREA has it, by matrix products. On one
-core it takes half the time."""
+"""A grey frame made much smaller: its area average, as OpenCV's INTER_AREA has it, by matrix products. On one core it
+takes half the time."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-ROWS, COLUMNS = 16, 56  # new ones that are made at once: of few old ones, which stay in the processor's cache
+ROWS, COLUMNS = 8, 28  # new ones that are made at once: of few old ones, which stay in the processor's cache
 LEAST = 1e-3  # OpenCV's: less of an old pixel does not count
 Grey = NDArray[np.uint8] | NDArray[np.uint16]
 Band = tuple[slice, slice, NDArray[np.float32]]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from edge.errors import FrameError
-from edge.vision.image import LARGE, MUCH, InputRule, prepare, resize
+from edge.vision.image import MUCH, InputRule, prepare, resize
 
 GREY = InputRule(32, 24)
 COLOUR = InputRule(32, 24, channels=3)
@@ -90,23 +90,28 @@ def test_other_pixels_are_refused_by_name(pixels: NDArray[np.uint8]) -> None:
 
 @settings(max_examples=30, deadline=None)
 @given(
-    st.integers(740, 1700),
-    st.integers(740, 1700),
-    st.integers(9, 260),
-    st.integers(9, 260),
+    st.integers(150, 1700),
+    st.integers(150, 1700),
+    st.floats(2.3, 20),
+    st.floats(2.3, 20),
     st.sampled_from([np.uint8, np.uint16]),
 )
 def test_a_large_grey_frame_is_averaged_as_opencv_does(
-    height: int, width: int, low: int, narrow: int, dtype: type[np.uint8] | type[np.uint16]
+    height: int, width: int, lower: float, narrower: float, dtype: type[np.uint8] | type[np.uint16]
 ) -> None:
-    rng = np.random.default_rng(height * width)
+    rng, low, narrow = np.random.default_rng(height * width), int(height / lower), int(width / narrower)
     pixels = rng.integers(0, np.iinfo(dtype).max, (height, width), dtype, endpoint=True)
-    assert pixels.size > max(LARGE, MUCH * narrow * low)
+    assert pixels.size > MUCH * narrow * low
     ours = resize(pixels, narrow, low)
     theirs = cv2.resize(pixels, (narrow, low), interpolation=cv2.INTER_AREA)
     apart = np.abs(ours.astype(np.int64) - theirs)
     assert ours.dtype == dtype and ours.shape == (low, narrow)
     assert apart.max() <= 1 and (apart > 0).mean() < (0.001 if dtype is np.uint8 else 0.05)
+
+
+def test_whole_pixels_are_averaged_by_opencv_itself() -> None:
+    pixels = np.random.default_rng(0).integers(0, 255, (1024, 768), np.uint8)
+    assert np.array_equal(resize(pixels, 256, 256), cv2.resize(pixels, (256, 256), interpolation=cv2.INTER_AREA))
 
 
 def test_a_cut_out_of_a_large_grey_frame_is_averaged_alike() -> None:
