@@ -15,7 +15,7 @@ from edge.bench.child import Child, daemon, wait_ready, write_line
 from edge.bench.load import Case, Times
 from edge.bench.open_loop import SPIN_NS, Served
 from edge.bus.camera import Camera
-from edge.bus.verdicts import VerdictInlet
+from edge.bus.verdicts import VerdictInlet, read_verdict
 from edge.config import EngineName, Line
 from edge.errors import BusError
 from edge.records import Evaluation, Frame, Verdict
@@ -100,7 +100,8 @@ class Bus:
                 continue
             milliseconds = _patience_ms(instants[sent] - now if sent < len(instants) else None)
             if self._verdicts.poll(milliseconds):
-                verdict, last = self._verdicts.receive(), perf_counter_ns()
+                body, last = self._verdicts.receive_unread(), perf_counter_ns()
+                verdict = read_verdict(body)
                 index = waiting.pop(verdict.trigger_id or "", None)
                 if index is not None:
                     yield _served(verdict, index, instants[index], last, realtime)

@@ -89,7 +89,11 @@ class VerdictInlet:
 
     def receive(self) -> Verdict:
         """Waits for one. Raises BusError where it is none."""
-        return read_verdict(self._socket.recv_multipart()[-1])
+        return read_verdict(self.receive_unread())
+
+    def receive_unread(self) -> bytes:
+        """As `receive`, its bytes: for who wants to know when they came."""
+        return self._socket.recv_multipart()[-1]
 
     def close(self) -> None:
         self._socket.close(0)
