@@ -92,7 +92,7 @@ class VerdictInlet:
         return read_verdict(self.receive_unread())
 
     def receive_unread(self) -> bytes:
-        """As `receive`, its bytes: for who wants to know when they came."""
+        """The next verdict's bytes, not read yet, so that one may take the time first."""
         return self._socket.recv_multipart()[-1]
 
     def close(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from edge.engines.cores import Cores, on, shared_out
 from edge.engines.session import Device, Engine, Floats, in_turns
 from edge.errors import EngineError
 
@@ -20,8 +21,9 @@ class LitertSession:
     device = "cpu"
     any_batch = False
 
-    def __init__(self, interpreter: Interpreter) -> None:
-        self._interpreter = interpreter
+    def __init__(self, interpreter: Interpreter, first: Cores) -> None:
+        """first: the core of who calls."""
+        self._interpreter, self._first = interpreter, first
         given = interpreter.get_input_details()[0]
         self._input, self._at_once = given["index"], int(given["shape"][0])
         signature = interpreter.get_signature_list()[SIGNATURE]
@@ -30,7 +32,8 @@ class LitertSession:
         self._outputs = [details[name]["index"] for name in sorted(signature["outputs"])]
 
     def run(self, batch: Floats) -> tuple[Floats, ...]:
-        return in_turns(self._run, batch, self._at_once)
+        with on(self._first):
+            return in_turns(self._run, batch, self._at_once)
 
     def _run(self, batch: Floats) -> tuple[Floats, ...]:
         try:
@@ -52,8 +55,10 @@ def open_native(graph: bytes, threads: int) -> Interpreter:
 def open_graph(graph: bytes, _: bytes, threads: int, device: Device, at_once: int) -> LitertSession:
     if device == "gpu":
         raise EngineError('LiteRT runs on the CPU only; set device = "cpu" or "auto", or choose another engine')
-    interpreter = open_native(graph, threads)
-    interpreter.allocate_tensors()
+    first, others = shared_out(threads)
+    with on(others):
+        interpreter = open_native(graph, threads)
+        interpreter.allocate_tensors()
     if SIGNATURE not in interpreter.get_signature_list():
         raise EngineError(f"the graph has no signature {SIGNATURE}; export it with tools/train")
-    return LitertSession(interpreter)
+    return LitertSession(interpreter, first)

@@ -9,6 +9,7 @@ import onnxruntime as ort
 from onnxruntime.capi import onnxruntime_pybind11_state
 
 from edge.engines.caches import gpu_cache
+from edge.engines.cores import Cores, on, shared_out
 from edge.engines.session import Device, Engine, Floats, in_turns
 from edge.errors import EngineError
 
@@ -31,8 +32,9 @@ FAULTS: tuple[type[Exception], ...] = (RuntimeError, ValueError, *(kind for kind
 class OnnxSession:
     engine: Engine = "onnx"
 
-    def __init__(self, session: ort.InferenceSession, at_once: int) -> None:
-        self._session = session
+    def __init__(self, session: ort.InferenceSession, at_once: int, first: Cores) -> None:
+        """first: the core of who calls."""
+        self._session, self._first = session, first
         given = session.get_inputs()[0]
         self._input = given.name
         fixed = given.shape[0] if given.shape else 1
@@ -42,7 +44,8 @@ class OnnxSession:
         self.any_batch = self.device == "gpu" and not isinstance(fixed, int)
 
     def run(self, batch: Floats) -> tuple[Floats, ...]:
-        return self._run(batch) if self.any_batch else in_turns(self._run, batch, self._at_once)
+        with on(self._first):
+            return self._run(batch) if self.any_batch else in_turns(self._run, batch, self._at_once)
 
     def _run(self, batch: Floats) -> tuple[Floats, ...]:
         try:
@@ -115,7 +118,9 @@ def open_native(graph: bytes, threads: int, device: Device) -> ort.InferenceSess
 
 
 def open_graph(graph: bytes, _: bytes, threads: int, device: Device, at_once: int) -> OnnxSession:
-    session = open_native(graph, threads, device)
+    first, others = shared_out(threads)
+    with on(others):
+        session = open_native(graph, threads, device)
     if len(session.get_inputs()) != 1:
         raise EngineError(f"the graph has {len(session.get_inputs())} inputs; one is needed")
-    return OnnxSession(session, at_once)
+    return OnnxSession(session, at_once, first)

@@ -10,11 +10,13 @@ cells of `whole` are used, and without a gate it alone is looked at.
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
-from threading import Event
+from threading import Event, get_native_id
 
 import cv2
 import msgspec
@@ -22,18 +24,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.bundle import Graph
+from edge.engines.cores import on, shared_out
 from edge.engines.session import Floats
-from edge.errors import BundleError, ScoreError
+from edge.errors import BundleError, EngineError, ScoreError
 from edge.inspection.judge import Scorer
 from edge.inspection.model import Model
 from edge.records import Frame
 from edge.vision.image import WHOLE, InputRule
 
 ARRAYS = ("memory", "scale", "room")
-ROWS = 256  # cells compared at a time: a tile at once, and many tiles need no more memory than one
+LEAST, ROWS = 32, 256  # cells that a thread compares at a time: many tiles need no more memory than one, for each
 MOST = 512  # numbers of a cell: OpenCV's channels
+MOST_THREADS = 256  # of a line
 ENLARGED = 4  # the map is drawn this much finer than its cells, so that boxes follow what lies between them
-HELPERS = ThreadPoolExecutor(thread_name_prefix="nearest")  # the engines' own threads rest while cells are compared
+HELPERS = ThreadPoolExecutor(MOST_THREADS, "nearest")  # they start as they are wanted, see _call_helpers
 
 
 def smooth_cells(cells: Floats, rule: InputRule) -> Floats:
@@ -61,22 +65,29 @@ class Memory:
         """Distance of each of `(n, d)` cells to the nearest good one, `(n,)`: the same bits on however many threads."""
         found = np.empty(len(cells), np.float32)
         rows = directions(cells, self.scale)
+        parts = equal_parts(len(rows), threads)
 
-        turns = math.ceil(len(rows) / ROWS)
-        turns = math.ceil(turns / threads) * threads if turns > 1 else 1
-        ends = np.linspace(0, len(rows), turns + 1).astype(int)
-
-        def compare(share: range) -> None:
-            for turn in share:
-                part = slice(ends[turn], ends[turn + 1])
+        def compare(share: Sequence[slice]) -> None:
+            for part in share:
                 which, apart = nearest(rows[part] @ self.good)
                 found[part] = apart / self.room[which]
 
-        helped = [HELPERS.submit(compare, range(n, turns, threads)) for n in range(1, min(threads, turns))]
-        compare(range(0, turns, threads))
+        helped = [HELPERS.submit(compare, parts[n::threads]) for n in range(1, min(threads, len(parts)))]
+        compare(parts[::threads])
         for each in helped:
             each.result()
         return found
+
+
+def equal_parts(count: int, threads: int) -> list[slice]:
+    """Of so many rows: each at most ROWS, and as many for each thread, so that all end together. A single part where
+    that is enough: to wake another thread would take longer."""
+    parts = math.ceil(count / ROWS)
+    if parts > 1:
+        sharing = min(threads, count // LEAST)
+        parts = math.ceil(parts / sharing) * sharing
+    ends = np.linspace(0, count, max(parts, 1) + 1).astype(int).tolist()
+    return [slice(first, last) for first, last in pairwise(ends)]
 
 
 def nearest(likeness: Floats) -> tuple[NDArray[np.intp], Floats]:
@@ -149,17 +160,28 @@ class NearestJudge(Scorer):
         h, w, d = cells.shape
         if d != len(self.memory.scale) or h * w < worst:
             raise ScoreError(f"the judge {name} answered with {h * w} cells of {d} numbers; its memory is of others")
-        found = self.memory.distances(cells.reshape(-1, d), self.model.threads)
+        found = self.memory.distances(cells.reshape(-1, d), 1 if _gives_way() else self.model.threads)
         fine = cv2.resize(found.reshape(h, w), (w * ENLARGED, h * ENLARGED), interpolation=cv2.INTER_LINEAR)
         return worst_mean(found, worst), np.asarray(fine, np.float32)
 
 
 def _call_helpers(count: int) -> None:
-    """So many are there from now on; one that a thread of low priority called would have its priority for ever."""
+    """Start so many, unless they are there: the first wait until the last has come, so that each is another. Raises
+    EngineError."""
     all_here = Event()
-    for _ in range(count):
-        HELPERS.submit(all_here.wait)
-    all_here.set()
+    try:
+        with on(shared_out(count + 1)[1]):
+            for _ in range(count):
+                HELPERS.submit(all_here.wait)
+    except RuntimeError as error:
+        raise EngineError(f"no thread to compare cells with: {error}; allow more, or lower `threads`") from error
+    finally:
+        all_here.set()
+
+
+def _gives_way() -> bool:
+    """Does this thread run below the others, as one does that shows live frames to other engines? Helpers do not."""
+    return os.getpriority(os.PRIO_PROCESS, get_native_id()) > os.getpriority(os.PRIO_PROCESS, os.getpid())
 
 
 def taught_on(model: Model) -> Graph:

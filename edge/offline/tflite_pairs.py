@@ -1,8 +1,9 @@
-"""Convolutions of few channels over two columns at once: the same bits in less memory and less time.
+"""Convolutions of few channels over two columns at once: by XNNPACK the same bits in less memory and less time.
 
-LiteRT keeps an address for every place of a kernel at every pixel (XNNPACK's indirection), 33 MB for 5 x 5 at 640 x
-256, and counts channels by sixteen. `(h, w, c)` lies in memory as `(h, w / 2, 2c)` does: a kernel that answers for two
-columns at once needs a third of the addresses, and has zeros where it reaches too far for one of the two.
+XNNPACK, which runs LiteRT's graphs, keeps an address for every place of a kernel at every pixel (its indirection), 33
+MB for 5 x 5 at 640 x 256, and counts channels by sixteen. `(h, w, c)` lies in memory as `(h, w / 2, 2c)` does: a kernel
+that answers for two columns at once needs a third of the addresses, and has zeros where it reaches too far for one of
+the two.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ from edge.offline.tflite_layers import kind_of
 
 MOST = 16  # channels in and out; more fill the processor's lanes by themselves
 LEAST = 5  # columns of a kernel; one of three would do twice the work
-WORTH = 1 << 20  # bytes of addresses, eight each
+WORTH = 1 << 20  # bytes of addresses of a layer, eight each
+TYPES = (schema.TensorType.FLOAT32, schema.TensorType.INT8)  # zero is a weight of 0 in both
 Weights = NDArray[Any]
 
 
@@ -54,13 +56,15 @@ def pair_columns(weights: Weights) -> Weights:
 
 
 def _weights(model: Any, operator: Any) -> Weights | None:
-    """Of one that gains by it, `(out, h, w, in)`."""
+    """`(out, h, w, in)`, of a convolution that gains by it; None: it is left as it is."""
     kind, how = kind_of(model, operator), operator.builtinOptions
-    if kind not in ("CONV_2D", "DEPTHWISE_CONV_2D") or len(operator.inputs) < 3:
+    if kind not in ("CONV_2D", "DEPTHWISE_CONV_2D") or len(operator.inputs) < 3 or operator.inputs[2] < 0:
         return None
-    seen, kernel, *_ = (model.subgraphs[0].tensors[place] for place in operator.inputs)
-    weights = tfl_flatbuffer_utils.get_tensor_data(kernel, model.buffers)
-    if weights is None or kernel.type != seen.type:  # else its input is scaled at each run
+    seen, kernel, bias = (model.subgraphs[0].tensors[place] for place in operator.inputs)
+    weights, offsets = (tfl_flatbuffer_utils.get_tensor_data(tensor, model.buffers) for tensor in (kernel, bias))
+    fixed = seen.shapeSignature is None or -1 not in seen.shapeSignature
+    # INT8 weights with a float input would have it scaled anew at each run.
+    if weights is None or offsets is None or not fixed or kernel.type != seen.type or kernel.type not in TYPES:
         return None
     if kind == "DEPTHWISE_CONV_2D":
         if seen.shape[3] != 1:
@@ -77,19 +81,19 @@ def _paired(model: Any, operator: Any, weights: Weights) -> list[Any]:
     """Its input seen in pairs, the convolution, and its output seen by single columns again."""
     tensors = model.subgraphs[0].tensors
     seen, kernel, bias = (tensors[place] for place in operator.inputs)
-    made, how = tensors[operator.outputs[0]], operator.builtinOptions
+    answered, how = tensors[operator.outputs[0]], operator.builtinOptions
     pairs = _add(model, _like(seen, _halved(seen.shape)))
     kernels = _add(model, _like(kernel, ()), pair_columns(weights), by_output=0)
     biases = _add(model, _like(bias, ()), np.tile(tfl_flatbuffer_utils.get_tensor_data(bias, model.buffers), 2), 0)
-    answers = _add(model, _like(made, _halved(made.shape)))
+    paired = _add(model, _like(answered, _halved(answered.shape)))
     options = schema.Conv2DOptionsT()
     options.padding, options.fusedActivationFunction = how.padding, how.fusedActivationFunction
     options.strideH = options.strideW = options.dilationHFactor = options.dilationWFactor = 1
-    convolve = _operator(model, "CONV_2D", [pairs, kernels, biases], answers, options)
+    convolve = _operator(model, "CONV_2D", [pairs, kernels, biases], paired, options)
     return [
         _reshape(model, operator.inputs[0], pairs),
         convolve,
-        _reshape(model, answers, operator.outputs[0]),
+        _reshape(model, paired, operator.outputs[0]),
     ]
 
 

@@ -19,9 +19,9 @@ Pixels = NDArray[np.uint8] | NDArray[np.uint16]
 Floats = NDArray[np.float32]
 
 WHOLE = (1, 1)
-MUCH = (
-    5  # times the pixels that are wanted, from which on `shrink` is the faster one, but where whole pixels are averaged
-)
+# `shrink` is faster where a grey frame has so many times the pixels that are wanted; OpenCV is where both ratios are
+# whole numbers.
+MUCH = 5
 # Run nine at a time Bergmann's patches take two thirds of the time that they take one by one; all 81 take 5 % less
 # still, and nine times the memory.
 PATCHES_AT_ONCE = 9

@@ -6,11 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from edge.bundle import Graph
 from edge.errors import DataError
-from edge.inspection.nearest import Memory, pack_cells, unpack_cells
+from edge.inspection.nearest import LEAST, ROWS, Memory, directions, equal_parts, pack_cells, unpack_cells
 from edge.offline.coreset import coreset
 from edge.offline.teach import Seen, Settings, held_out, make_memories, rooms
 
@@ -75,11 +77,23 @@ def test_many_cells_are_compared_as_few_are() -> None:
 
 
 @pytest.mark.parametrize("count", [0, 1, 256, 257, 700, 1500])
-@pytest.mark.parametrize("threads", [2, 3, 5])
+@pytest.mark.parametrize("threads", [2, 3, 5, 64])
 def test_cells_are_compared_to_the_same_bits_on_several_threads(count: int, threads: int) -> None:
-    cells = np.random.default_rng(count).normal(size=(count, 4)).astype(np.float32)
-    (memory,) = make_memories([seen(20)], np.ones(20, np.bool_), ONE)
+    rng = np.random.default_rng(count)
+    good, cells = (
+        directions(rng.normal(size=(n, 112)).astype(np.float32), np.ones(1, np.float32)) for n in (4000, count)
+    )
+    memory = Memory(np.ones(112, np.float32), np.ascontiguousarray(good.T), np.ones(4000, np.float32))
     np.testing.assert_array_equal(memory.distances(cells, threads), memory.distances(cells))
+
+
+@given(st.integers(0, 20_000), st.integers(1, 256))
+def test_rows_are_shared_out_whole_and_evenly(count: int, threads: int) -> None:
+    parts = equal_parts(count, threads)
+    sizes = [part.stop - part.start for part in parts]
+    assert [row for part in parts for row in range(part.start, part.stop)] == list(range(count))
+    assert max(sizes) <= ROWS and max(sizes) - min(sizes) <= 1
+    assert len(parts) == 1 or (min(sizes) >= LEAST // 2 and len(parts) % min(threads, count // LEAST) == 0)
 
 
 def test_only_a_cells_direction_counts() -> None:
