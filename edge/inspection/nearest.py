@@ -80,12 +80,10 @@ class Memory:
 
 
 def equal_parts(count: int, threads: int) -> list[slice]:
-    """Of so many rows: each at most ROWS, and as many for each thread, so that all end together. A single part where
-    that is enough: to wake another thread would take longer."""
-    parts = math.ceil(count / ROWS)
-    if parts > 1:
-        sharing = min(threads, count // LEAST)
-        parts = math.ceil(parts / sharing) * sharing
+    """Of so many rows: at most ROWS each, and as many parts for each thread, so that all end together. Fewer threads
+    share where one would have less than LEAST."""
+    sharing = max(1, min(threads, count // LEAST))
+    parts = math.ceil(math.ceil(count / ROWS) / sharing) * sharing
     ends = np.linspace(0, count, max(parts, 1) + 1).astype(int).tolist()
     return [slice(first, last) for first, last in pairwise(ends)]
 

@@ -76,7 +76,7 @@ def test_many_cells_are_compared_as_few_are() -> None:
     assert memory.distances(cells) == pytest.approx(one_by_one, abs=1e-5)
 
 
-@pytest.mark.parametrize("count", [0, 1, 256, 257, 700, 1500])
+@pytest.mark.parametrize("count", [0, 1, 65, 196, 256, 257, 700, 1500])
 @pytest.mark.parametrize("threads", [2, 3, 5, 64])
 def test_cells_are_compared_to_the_same_bits_on_several_threads(count: int, threads: int) -> None:
     rng = np.random.default_rng(count)
@@ -93,7 +93,7 @@ def test_rows_are_shared_out_whole_and_evenly(count: int, threads: int) -> None:
     sizes = [part.stop - part.start for part in parts]
     assert [row for part in parts for row in range(part.start, part.stop)] == list(range(count))
     assert max(sizes) <= ROWS and max(sizes) - min(sizes) <= 1
-    assert len(parts) == 1 or (min(sizes) >= LEAST // 2 and len(parts) % min(threads, count // LEAST) == 0)
+    assert len(parts) == 1 or (min(sizes) >= LEAST and len(parts) % min(threads, count // LEAST) == 0)
 
 
 def test_only_a_cells_direction_counts() -> None:
