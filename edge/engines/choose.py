@@ -17,6 +17,7 @@ import msgspec
 
 from edge import __version__
 from edge.bundle import Bundle, Graph
+from edge.engines.cores import shared_out
 from edge.engines.processor import info, int8_overflows
 from edge.engines.session import ENGINES, PACKAGES, READS, Device, Engine, installed, readable
 from edge.errors import EngineError, MissingExtra
@@ -69,6 +70,7 @@ def graphics(root: Path = Path("/")) -> list[str]:
 def _cache_file(bundle: Bundle, threads: int, device: Device) -> Path:
     key = f"{bundle.sha256} {threads} {device} {box_fingerprint()}"
     key += "" if device == "cpu" else f" {graphics()}"
+    key += " on cores of their own" if shared_out(threads)[0] else ""
     return cache_folder() / f"choice-{hashlib.sha256(key.encode()).hexdigest()[:32]}.json"
 
 

@@ -2,7 +2,8 @@
 
 The kernel of a virtual machine takes a core that sleeps for one that its host has taken away, and puts a thread that is
 woken on the core of the one that woke it: both then share it until long after the frame, and two threads take longer
-than one. So whoever calls an engine has the first core to itself, and the engine's own threads the others.
+than one. So whoever calls ONNX Runtime or LiteRT has the first core to itself, and the engine's own threads the others;
+OpenVINO sees to it itself. Which cores a process may use is asked when engines are opened.
 """
 
 from __future__ import annotations

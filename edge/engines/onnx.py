@@ -9,7 +9,7 @@ import onnxruntime as ort
 from onnxruntime.capi import onnxruntime_pybind11_state
 
 from edge.engines.caches import gpu_cache
-from edge.engines.cores import Cores, on, shared_out
+from edge.engines.cores import ANY, Cores, on, shared_out
 from edge.engines.session import Device, Engine, Floats, in_turns
 from edge.errors import EngineError
 
@@ -118,7 +118,9 @@ def open_native(graph: bytes, threads: int, device: Device) -> ort.InferenceSess
 
 
 def open_graph(graph: bytes, _: bytes, threads: int, device: Device, at_once: int) -> OnnxSession:
-    first, others = shared_out(threads)
+    # A card's threads are its own affair.
+    with_card = device != "cpu" and any(provider in GPU_PROVIDERS for provider in ort.get_available_providers())
+    first, others = (ANY, ANY) if with_card else shared_out(threads)
     with on(others):
         session = open_native(graph, threads, device)
     if len(session.get_inputs()) != 1:

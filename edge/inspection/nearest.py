@@ -34,6 +34,7 @@ from edge.vision.image import WHOLE, InputRule
 
 ARRAYS = ("memory", "scale", "room")
 LEAST, ROWS = 32, 256  # cells that a thread compares at a time: many tiles need no more memory than one, for each
+SMALL = 1 << 15  # numbers of a memory that is compared alone: there the last bit may hang on how many cells there are
 MOST = 512  # numbers of a cell: OpenCV's channels
 MOST_THREADS = 256  # of a line
 ENLARGED = 4  # the map is drawn this much finer than its cells, so that boxes follow what lies between them
@@ -65,6 +66,7 @@ class Memory:
         """Distance of each of `(n, d)` cells to the nearest good one, `(n,)`: the same bits on however many threads."""
         found = np.empty(len(cells), np.float32)
         rows = directions(cells, self.scale)
+        threads = threads if self.good.size >= SMALL else 1
         parts = equal_parts(len(rows), threads)
 
         def compare(share: Sequence[slice]) -> None:
@@ -146,6 +148,7 @@ class NearestJudge(Scorer):
         graph = taught_on(model)
         arrays = model.bundle.read_arrays(entry, [f"{graph.file}/{name}" for name in ARRAYS])
         self.memory = _memory(arrays, graph, model.bundle.path / entry.file)
+        self._priority = os.getpriority(os.PRIO_PROCESS, get_native_id())
         _call_helpers(model.threads - 1)
 
     def score_all(self, frames: Sequence[Frame]) -> list[tuple[float, Floats]]:
@@ -158,9 +161,14 @@ class NearestJudge(Scorer):
         h, w, d = cells.shape
         if d != len(self.memory.scale) or h * w < worst:
             raise ScoreError(f"the judge {name} answered with {h * w} cells of {d} numbers; its memory is of others")
-        found = self.memory.distances(cells.reshape(-1, d), 1 if _gives_way() else self.model.threads)
+        found = self.memory.distances(cells.reshape(-1, d), 1 if self._gives_way() else self.model.threads)
         fine = cv2.resize(found.reshape(h, w), (w * ENLARGED, h * ENLARGED), interpolation=cv2.INTER_LINEAR)
         return worst_mean(found, worst), np.asarray(fine, np.float32)
+
+    def _gives_way(self) -> bool:
+        """Does this thread run below the one that opened the judge, as one does that shows live frames to other
+        engines? A helper would not."""
+        return os.getpriority(os.PRIO_PROCESS, get_native_id()) > self._priority
 
 
 def _call_helpers(count: int) -> None:
@@ -175,11 +183,6 @@ def _call_helpers(count: int) -> None:
         raise EngineError(f"no thread to compare cells with: {error}; allow more, or lower `threads`") from error
     finally:
         all_here.set()
-
-
-def _gives_way() -> bool:
-    """Does this thread run below the others, as one does that shows live frames to other engines? Helpers do not."""
-    return os.getpriority(os.PRIO_PROCESS, get_native_id()) > os.getpriority(os.PRIO_PROCESS, os.getpid())
 
 
 def taught_on(model: Model) -> Graph:

@@ -26,7 +26,7 @@ STYLES = {"written": "green", "replaced": "yellow", "deleted": "green", "differs
 @click.option("--selfbench", is_flag=True, help="A self check every night too.")
 @click.option("--key", type=PATHS, help="The line's secret key: it is made a systemd credential.")
 @click.option("--bundles", type=FOLDER, help="Copy the line's bundles from here to where it looks for them.")
-@click.option("--cores", metavar="LIST", help="Cores of its own, as 0-1; by default lines share all evenly.")
+@click.option("--cores", metavar="LIST", help="Cores of its own, as 0-1, one a thread; else lines share all evenly.")
 @click.option("--root", type=FOLDER, default="/", show_default=True, help="The box's root, or an image's.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be done.")
 @click.option("--force", is_flag=True, help="Replace files that differ; delete them with --remove.")

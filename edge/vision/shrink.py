@@ -15,7 +15,7 @@ Grey = NDArray[np.uint8] | NDArray[np.uint16]
 Band = tuple[slice, slice, NDArray[np.float32]]
 
 
-@lru_cache(maxsize=512)
+@lru_cache(maxsize=64)
 def bands(old: int, new: int, most: int) -> tuple[Band, ...]:
     """What old places make so many new ones: which new ones, which old ones, and weights `(new, old)`."""
     scale, found = old / new, []

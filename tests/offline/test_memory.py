@@ -78,12 +78,13 @@ def test_many_cells_are_compared_as_few_are() -> None:
 
 @pytest.mark.parametrize("count", [0, 1, 65, 196, 256, 257, 700, 1500])
 @pytest.mark.parametrize("threads", [2, 3, 5, 64])
-def test_cells_are_compared_to_the_same_bits_on_several_threads(count: int, threads: int) -> None:
+@pytest.mark.parametrize("remembered", [100, 300, 4000])
+def test_cells_are_compared_to_the_same_bits_on_several_threads(count: int, threads: int, remembered: int) -> None:
     rng = np.random.default_rng(count)
     good, cells = (
-        directions(rng.normal(size=(n, 112)).astype(np.float32), np.ones(1, np.float32)) for n in (4000, count)
+        directions(rng.normal(size=(n, 112)).astype(np.float32), np.ones(1, np.float32)) for n in (remembered, count)
     )
-    memory = Memory(np.ones(112, np.float32), np.ascontiguousarray(good.T), np.ones(4000, np.float32))
+    memory = Memory(np.ones(112, np.float32), np.ascontiguousarray(good.T), np.ones(remembered, np.float32))
     np.testing.assert_array_equal(memory.distances(cells, threads), memory.distances(cells))
 
 
